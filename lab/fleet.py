@@ -1,0 +1,195 @@
+"""Fleets of hosts: one network, one container per host, reached by SSH like any other machine.
+
+A lab is named for its release and its checkout, so two checkouts can each have one. All it knows is
+under ``.lab/<name>/``: the key, the host keys and an inventory that joins ``inventories/lab``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import images, machine
+from lab.machine import LabError, command, podman, say
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+HOSTS = ("pg1", "pg2", "backup1", "drill1")
+_SUBNET = "10.117.{slot}"
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One fleet. ``name`` is what the user calls it; ``prefix`` makes it unique on the machine."""
+
+    name: str
+    release: str
+    hosts: tuple[str, ...] = HOSTS
+
+    @property
+    def prefix(self) -> str:
+        """What the names of this lab's containers start with."""
+        digest = hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:6]
+        return f"dbops-{digest}-{self.name}"
+
+    @property
+    def state(self) -> Path:
+        """The folder of everything the lab knows."""
+        return CHECKOUT / ".lab" / self.name
+
+    def container(self, host: str) -> str:
+        """Return the container of ``host``; LabError when the lab has no such host."""
+        if host not in self.hosts:
+            raise LabError(f"no host {host!r} in this lab: it has {', '.join(self.hosts)}.")
+        return f"{self.prefix}-{host}"
+
+    def address(self, host: str) -> str:
+        """Return the address of ``host``."""
+        subnet = (self.state / "subnet").read_text().strip()
+        return f"{subnet}.{11 + self.hosts.index(host)}"
+
+
+def up(lab: Lab) -> None:
+    """Bring the lab to life: what runs is kept, what is missing or dead is made anew."""
+    machine.prepare()
+    image = images.ensure(lab.release)
+    lab.state.mkdir(parents=True, exist_ok=True)
+    os.chmod(lab.state, 0o700)
+    _ensure_key(lab)
+    _ensure_network(lab)
+    running = set(podman("ps", "--format", "{{.Names}}").split())
+    started = [host for host in lab.hosts if lab.container(host) not in running]
+    if started:
+        say(f"starting {', '.join(started)} ({lab.release})")
+    for host in started:
+        _create(lab, host, image)
+    for host in lab.hosts:
+        _wait(lab, host)
+    _write_inventory(lab)
+
+
+def down(lab: Lab) -> None:
+    """Remove the lab's hosts and network. Images and caches stay."""
+    machine.prepare()
+    podman("rm", "--force", "--time", "2", "--ignore", *[lab.container(host) for host in lab.hosts])
+    podman("network", "rm", "--force", lab.prefix, ok=False)
+    shutil.rmtree(lab.state, ignore_errors=True)
+
+
+def clean() -> None:
+    """Remove every lab of this checkout; images and caches, too, when no other checkout has one."""
+    machine.prepare()
+    own = Lab("", "").prefix
+    names = podman("ps", "--all", "--format", "{{.Names}}").split()
+    mine = [name for name in names if name.startswith(own)]
+    if mine:
+        podman("rm", "--force", "--time", "2", *mine)
+    for network in podman("network", "ls", "--format", "{{.Name}}").split():
+        if network.startswith(own):
+            podman("network", "rm", "--force", network)
+    shutil.rmtree(CHECKOUT / ".lab", ignore_errors=True)
+    if any(name.startswith("dbops-") and name not in mine for name in names):
+        say("another checkout has a lab here: images and caches stay")
+        return
+    for image in podman("images", "--quiet", "localhost/dbops-lab").split():
+        podman("rmi", "--force", image, ok=False)
+    machine.clean()
+
+
+def _ensure_key(lab: Lab) -> None:
+    if not (lab.state / "id_ed25519").exists():
+        command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "dbops-lab",
+                "-f", str(lab.state / "id_ed25519"))
+
+
+def _ensure_network(lab: Lab) -> None:
+    note = lab.state / "subnet"
+    existing = podman("network", "ls", "--format", "{{.Name}}").split()
+    if lab.prefix in existing:
+        found = json.loads(podman("network", "inspect", lab.prefix))[0]["subnets"][0]["subnet"]
+        note.write_text(found.rsplit(".", 1)[0])
+        return
+    for slot in range(1, 250):
+        subnet = _SUBNET.format(slot=slot)
+        created = podman("network", "create", lab.prefix, "--subnet", f"{subnet}.0/24", ok=False)
+        if created.strip():
+            note.write_text(subnet)
+            return
+    raise LabError("no free subnet in 10.117.0.0/16: remove networks with 'podman network prune'.")
+
+
+def _create(lab: Lab, host: str, image: str) -> None:
+    name = lab.container(host)
+    podman("rm", "--force", "--time", "1", "--ignore", name)
+    volumes = []
+    for part in ("archives", "lists"):
+        source = _apt_cache(lab.release, host, part)
+        volumes += ["--volume", f"{source}:/var/{'cache' if part == 'archives' else 'lib'}/apt/{part}"]
+    podman(
+        "run", "--detach", "--name", name, "--hostname", host, "--privileged", "--runtime", "crun",
+        "--systemd=always", "--pids-limit=-1", "--network", lab.prefix, "--network-alias", host,
+        "--ip", lab.address(host), "--label", f"dbops-lab={lab.prefix}", *volumes, image,
+    )
+
+
+def _apt_cache(release: str, host: str, part: str) -> Path:
+    mounted = podman("ps", "--format", "{{.Mounts}}", "--no-trunc")
+    inspected = podman("ps", "--quiet").split()
+    if inspected:
+        mounted = podman("inspect", "--format", "{{range .Mounts}}{{.Source}} {{end}}", *inspected)
+    used = set(mounted.split())
+    for number in range(1, 20):
+        folder = machine.CACHE / "apt" / release / f"{host}-{number}" / part
+        if str(folder) not in used:
+            (folder / "partial").mkdir(parents=True, exist_ok=True)
+            return folder
+    raise LabError(f"twenty labs already use a package cache for {host}.")
+
+
+def _wait(lab: Lab, host: str) -> None:
+    name = lab.container(host)
+    public = (lab.state / "id_ed25519.pub").read_text()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        state = podman("exec", name, "systemctl", "is-system-running", ok=False).strip()
+        if state in ("running", "degraded"):
+            break
+        time.sleep(0.3)
+    else:
+        raise LabError(f"{host} did not start within 60 s: see 'python3 -m lab podman logs {name}'.")
+    home = f"/home/{images.ADMIN}/.ssh"
+    script = (
+        "ssh-keygen -A >/dev/null; systemctl reset-failed ssh || true; systemctl start ssh; "
+        f"install -d -m 0700 -o {images.ADMIN} -g {images.ADMIN} {home}; "
+        f"echo '{public.strip()}' > {home}/authorized_keys; "
+        f"chown {images.ADMIN}: {home}/authorized_keys; chmod 0600 {home}/authorized_keys"
+    )
+    podman("exec", name, "sh", "-ec", script)
+
+
+def _write_inventory(lab: Lab) -> None:
+    known = []
+    for host in lab.hosts:
+        key = podman("exec", lab.container(host), "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
+        known.append(f"{lab.address(host)} {' '.join(key.split()[:2])}\n")
+    (lab.state / "known_hosts").write_text("".join(known))
+    folder = lab.state / "inventory"
+    folder.mkdir(exist_ok=True)
+    for part in ("hosts.yml", "group_vars"):
+        link = folder / part
+        if not link.is_symlink():
+            link.symlink_to(CHECKOUT / "inventories" / "lab" / part)
+    # The last file read wins: addresses and keys of this lab over the static inventory.
+    lines = ["all:", "  vars:", f"    ansible_user: {images.ADMIN}",
+             f"    ansible_ssh_private_key_file: {lab.state / 'id_ed25519'}",
+             "    ansible_ssh_common_args: >-",
+             f"      -o UserKnownHostsFile={lab.state / 'known_hosts'} -o StrictHostKeyChecking=yes",
+             f"    dbops_secrets_dir: {lab.state / 'secrets'}",
+             "  hosts:"]
+    for host in lab.hosts:
+        lines += [f"    {host}:", f"      ansible_host: {lab.address(host)}"]
+    (folder / "zz_addresses.yml").write_text("\n".join(lines) + "\n")

@@ -1,0 +1,108 @@
+"""Bring a set of systemd units to a declared state in one execution."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: unit_set
+short_description: Enable, start and restart several systemd units in one call
+description:
+  - Reloads systemd when a unit file on disk is newer than what it has loaded.
+  - Enables and starts what is not, and restarts what is asked to restart.
+options:
+  units:
+    description: The units.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name: {description: Name with its suffix., type: str, required: true}
+      enabled: {description: Started at boot., type: bool, default: true}
+      started: {description: Running now., type: bool, default: true}
+      restart: {description: Restart it if it was running already., type: bool, default: false}
+author: dbops
+"""
+
+EXAMPLES = r"""
+- name: Run the services
+  unit_set:
+    units:
+      - {name: demo.service, restart: "{{ demo_config is changed }}"}
+      - {name: demo.timer}
+"""
+
+RETURN = r"""
+actions:
+  description: What was or would be done, one line each.
+  type: list
+  elements: str
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def _show(module: AnsibleModule, name: str) -> dict[str, str]:
+    properties = "LoadState,ActiveState,UnitFileState,NeedDaemonReload"
+    _, out, _ = module.run_command(["systemctl", "show", name, f"--property={properties}"])
+    return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+
+
+def _wanted(unit: dict, state: dict[str, str]) -> list[str]:
+    verbs = []
+    if unit["enabled"] and state.get("UnitFileState") in ("disabled", ""):
+        verbs.append("enable")
+    if not unit["enabled"] and state.get("UnitFileState") == "enabled":
+        verbs.append("disable")
+    active = state.get("ActiveState") in ("active", "activating", "reloading")
+    if unit["started"] and not active:
+        verbs.append("start")
+    elif unit["started"] and unit["restart"]:
+        verbs.append("restart")
+    elif not unit["started"] and active:
+        verbs.append("stop")
+    return verbs
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "units": {
+                "type": "list", "elements": "dict", "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "enabled": {"type": "bool", "default": True},
+                    "started": {"type": "bool", "default": True},
+                    "restart": {"type": "bool", "default": False},
+                },
+            }
+        },
+        supports_check_mode=True,
+    )
+    units = module.params["units"]
+    states = [_show(module, unit["name"]) for unit in units]
+    stale = any(s.get("NeedDaemonReload") == "yes" or s.get("LoadState") == "not-found" for s in states)
+    if stale and not module.check_mode:
+        module.run_command(["systemctl", "daemon-reload"], check_rc=True)
+        states = [_show(module, unit["name"]) for unit in units]
+    actions = []
+    for unit, state in zip(units, states, strict=True):
+        for verb in _wanted(unit, state):
+            actions.append(f"{verb} {unit['name']}")
+            if module.check_mode:
+                continue
+            code, _, problem = module.run_command(["systemctl", verb, unit["name"]])
+            if code != 0:
+                _, journal, _ = module.run_command(
+                    ["journalctl", "--no-pager", "-n", "5", "-o", "cat", "-u", unit["name"]]
+                )
+                last = (journal.strip() or problem.strip()).splitlines()[-1:] or ["no reason given"]
+                module.fail_json(
+                    msg=f"systemctl {verb} {unit['name']} failed: {last[0]}", actions=actions
+                )
+    diff = {"before": "", "after": "".join(f"{action}\n" for action in actions)}
+    module.exit_json(changed=bool(actions), actions=actions, diff=diff)
+
+
+if __name__ == "__main__":
+    main()
