@@ -1,0 +1,259 @@
+"""Run plans. The only module that starts a process, and the only one that masks secrets.
+
+A *plan* is a list of steps made by an engine's ``plan_*`` function; making one changes nothing.
+A step is either a :class:`Command` (an argument vector, never a shell line) or an
+:class:`Action` (a named Python callable, for a rename or a wait). ``--dry-run`` prints the plan.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import queue
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO
+
+from dbops.errors import CommandFailed, ConfigError
+
+_MASK = "********"
+_secrets: set[str] = set()
+
+OnLine = Callable[[str], None]
+"""Told of one line that a command wrote, without its newline and with secrets masked."""
+
+
+def register_secret(value: str) -> str:
+    """Remember ``value`` so that :func:`mask` hides it from now on; return it unchanged."""
+    if value:
+        _secrets.add(value)
+    return value
+
+
+def mask(text: str) -> str:
+    """Return ``text`` with every registered secret replaced by asterisks."""
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, _MASK)
+    return text
+
+
+@dataclass(frozen=True)
+class Command:
+    """One process to run.
+
+    ``user`` drops privileges to that account when dbops runs as root. ``env`` is added to a
+    minimal environment (``PATH``, ``LANG=C.UTF-8``, ``HOME`` of the account). Secrets must not
+    be in ``argv``: pass files, ``env`` or ``stdin``.
+    """
+
+    argv: tuple[str, ...]
+    title: str = ""
+    user: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    stdin: str | None = None
+    timeout_seconds: float | None = None
+    ok_statuses: tuple[int, ...] = (0,)
+
+    def describe(self) -> str:
+        """Return the command as a line that a person can read and paste, secrets masked."""
+        line = mask(shlex.join(self.argv))
+        return f"[as {self.user}] {line}" if self.user else line
+
+
+@dataclass(frozen=True)
+class Action:
+    """One step done in Python, such as a rename; ``title`` says exactly what it does."""
+
+    title: str
+    do: Callable[[], None]
+
+    def describe(self) -> str:
+        """Return what the step does, in words."""
+        return mask(self.title)
+
+
+Step = Command | Action
+Plan = Sequence[Step]
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a finished command left: its exit status and both outputs as text."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def _environment(command: Command) -> dict[str, str]:
+    home = pwd.getpwnam(command.user).pw_dir if command.user else os.environ.get("HOME", "/")
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return {"PATH": path, "LANG": "C.UTF-8", "HOME": home, **command.env}
+
+
+def _identity(command: Command) -> tuple[int, int, list[int]] | None:
+    if command.user is None:
+        return None
+    try:
+        account = pwd.getpwnam(command.user)
+    except KeyError:
+        raise ConfigError(
+            f"The account {command.user!r} does not exist on this host: provision the host first."
+        ) from None
+    if os.geteuid() == account.pw_uid:
+        return None
+    if os.geteuid() != 0:
+        raise ConfigError(
+            f"This step runs as {command.user!r}: run dbops as root or as {command.user!r}."
+        )
+    groups = os.getgrouplist(command.user, account.pw_gid)
+    return account.pw_uid, account.pw_gid, groups
+
+
+def capture(command: Command, on_line: OnLine | None = None) -> Completed:
+    """Run one command to its end and return what it said, whatever its exit status.
+
+    ``on_line`` is told of each line as it is written, on either output, secrets masked. The command
+    and its children are ended when this call is interrupted or the time limit is passed.
+    Raises ConfigError when the program is absent, CommandFailed when it exceeds its time limit.
+    """
+    process = _start(command)
+    try:
+        if on_line is None:
+            stdout, stderr = process.communicate(command.stdin, command.timeout_seconds)
+        else:
+            stdout, stderr = _stream(process, command, on_line)
+    except subprocess.TimeoutExpired:
+        _end(process)
+        raise CommandFailed(
+            f"{command.argv[0]} gave no answer within {command.timeout_seconds:.0f} s "
+            "and was ended."
+        ) from None
+    except BaseException:
+        _end(process)
+        raise
+    return Completed(process.returncode, stdout, stderr)
+
+
+def _start(command: Command) -> subprocess.Popen[str]:
+    identity = _identity(command)
+    user, group, groups = identity or (None, None, None)
+    try:
+        return subprocess.Popen(
+            list(command.argv),
+            stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            cwd="/",
+            env=_environment(command),
+            umask=0o077,
+            user=user,
+            group=group,
+            extra_groups=groups,
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        raise ConfigError(
+            f"The program {command.argv[0]!r} is not installed on this host: run provision first."
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"The program {command.argv[0]!r} cannot be started: {error.strerror}."
+        ) from None
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Kill the whole process group: a child left behind would hold the pipes and its locks."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(5)
+
+
+def _stream(
+    process: subprocess.Popen[str], command: Command, on_line: OnLine
+) -> tuple[str, str]:
+    lines: queue.SimpleQueue[tuple[int, str | None]] = queue.SimpleQueue()
+    kept: tuple[list[str], list[str]] = ([], [])
+
+    def read(number: int, pipe: IO[str]) -> None:
+        with contextlib.suppress(ValueError, OSError):
+            for line in pipe:
+                lines.put((number, line))
+        lines.put((number, None))
+
+    assert process.stdout is not None
+    assert process.stderr is not None
+    for number, pipe in enumerate((process.stdout, process.stderr)):
+        threading.Thread(target=read, args=(number, pipe), daemon=True).start()
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(command.stdin or "")
+            process.stdin.close()
+    limit = command.timeout_seconds
+    deadline = None if limit is None else time.monotonic() + limit
+    open_pipes = 2
+    while open_pipes:
+        remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+        try:
+            number, line = lines.get(timeout=remaining)
+        except queue.Empty:
+            raise subprocess.TimeoutExpired(command.argv[0], limit or 0.0) from None
+        if line is None:
+            open_pipes -= 1
+        else:
+            kept[number].append(line)
+            on_line(mask(line.rstrip("\n")))
+    process.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    return "".join(kept[0]), "".join(kept[1])
+
+
+def check(command: Command, on_line: OnLine | None = None) -> Completed:
+    """Run one command and return what it said; raise CommandFailed unless its status is a good one.
+
+    ``on_line`` is told of each line as it is written, as for :func:`capture`.
+    """
+    done = capture(command, on_line)
+    if done.status not in command.ok_statuses:
+        raise CommandFailed(explain(command, done))
+    return done
+
+
+def explain(command: Command, done: Completed) -> str:
+    """Return one line about a failed command: its name, exit status and the last line it wrote."""
+    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    last = mask(lines[-1]) if lines else "it wrote nothing"
+    return f"{command.title or command.argv[0]} failed with exit status {done.status}: {last}"
+
+
+def run(
+    plan: Plan,
+    on_step: Callable[[Step], None] = lambda step: None,
+    on_line: OnLine | None = None,
+) -> None:
+    """Carry out ``plan`` step by step; the first failure ends it with CommandFailed.
+
+    ``on_step`` is told of each step before it starts and ``on_line`` of each line that a command
+    writes, for progress.
+    """
+    for step in plan:
+        on_step(step)
+        if isinstance(step, Command):
+            check(step, on_line)
+        else:
+            step.do()
+
+
+def describe(plan: Plan) -> Iterable[str]:
+    """Yield one line for each step of ``plan``, for ``--dry-run``."""
+    for step in plan:
+        yield step.describe()
