@@ -145,7 +145,9 @@ def _apt_cache(release: str, host: str, part: str) -> Path:
     for number in range(1, 20):
         folder = machine.CACHE / "apt" / release / f"{host}-{number}" / part
         if str(folder) not in used:
-            (folder / "partial").mkdir(parents=True, exist_ok=True)
+            if not folder.exists():
+                (folder / "partial").mkdir(parents=True)
+                os.utime(folder, (0, 0))  # apt's module takes a new folder for fresh lists
             return folder
     raise LabError(f"twenty labs already use a package cache for {host}.")
 

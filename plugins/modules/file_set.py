@@ -1,3 +1,4 @@
+#!/usr/bin/python
 """Bring a set of files and directories to a declared state in one execution."""
 
 from __future__ import annotations
@@ -93,7 +94,9 @@ class _Change:
     def note(self, path: str, before: str, after: str) -> None:
         if path not in self.paths:
             self.paths.append(path)
-        self.diff.append({"before_header": path, "after_header": path, "before": before, "after": after})
+        self.diff.append(
+            {"before_header": path, "after_header": path, "before": before, "after": after}
+        )
 
 
 def _ids(entry: dict, check_mode: bool) -> tuple[int, int]:
@@ -143,7 +146,9 @@ def _file(entry: dict, change: _Change) -> None:
         _attributes(entry, change)
         return
     if entry["secret"]:
-        change.note(path, "(another secret)\n" if before is not None else "absent\n", "(the secret)\n")
+        change.note(
+            path, "(another secret)\n" if before is not None else "absent\n", "(the secret)\n"
+        )
     else:
         change.note(path, before or "", content)
     if change.check_mode:
@@ -190,11 +195,15 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "directories": {
-                "type": "list", "elements": "dict", "default": [],
+                "type": "list",
+                "elements": "dict",
+                "default": [],
                 "options": {**_OWNED, "mode": {"type": "str", "default": "0755"}},
             },
             "files": {
-                "type": "list", "elements": "dict", "default": [],
+                "type": "list",
+                "elements": "dict",
+                "default": [],
                 "options": {
                     **_OWNED,
                     "content": {"type": "str", "required": True},
@@ -203,7 +212,9 @@ def main() -> None:
                 },
             },
             "links": {
-                "type": "list", "elements": "dict", "default": [],
+                "type": "list",
+                "elements": "dict",
+                "default": [],
                 "options": {
                     "path": {"type": "path", "required": True},
                     "target": {"type": "path", "required": True},

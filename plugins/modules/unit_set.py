@@ -1,3 +1,4 @@
+#!/usr/bin/python
 """Bring a set of systemd units to a declared state in one execution."""
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "units": {
-                "type": "list", "elements": "dict", "required": True,
+                "type": "list",
+                "elements": "dict",
+                "required": True,
                 "options": {
                     "name": {"type": "str", "required": True},
                     "enabled": {"type": "bool", "default": True},
@@ -81,7 +84,9 @@ def main() -> None:
     )
     units = module.params["units"]
     states = [_show(module, unit["name"]) for unit in units]
-    stale = any(s.get("NeedDaemonReload") == "yes" or s.get("LoadState") == "not-found" for s in states)
+    stale = any(
+        s.get("NeedDaemonReload") == "yes" or s.get("LoadState") == "not-found" for s in states
+    )
     if stale and not module.check_mode:
         module.run_command(["systemctl", "daemon-reload"], check_rc=True)
         states = [_show(module, unit["name"]) for unit in units]

@@ -1,0 +1,1 @@
+"""What runs on the controller: hosts asked over SSH, playbooks run through ansible-runner."""

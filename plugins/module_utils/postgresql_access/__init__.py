@@ -1,0 +1,1 @@
+"""Logic of the module ``postgresql_access``: from a declaration and the catalogue to SQL."""
