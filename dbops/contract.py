@@ -1,8 +1,9 @@
 """The contract: what an engine is to dbops. One frozen record of typed functions per engine.
 
 ``None`` says that the engine cannot; the support table is printed from it. A function named
-``plan_*`` returns steps for :mod:`dbops.runner` and changes nothing. Every other function only reads,
-except ``run_drill`` and ``take_backup``, whose order of steps depends on what earlier ones found.
+``plan_*`` returns steps for :mod:`dbops.runner` and changes nothing. Every other function only
+reads, except ``run_drill`` and ``take_backup``, whose order of steps depends on what earlier ones
+found.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Control:
-    """One hardening control and how this host stands to it. ``control_id`` is stable, e.g. ``PG-07``."""
+    """One hardening control and how this host stands to it. ``control_id`` is stable: ``PG-07``."""
 
     control_id: str
     title: str
@@ -43,7 +44,7 @@ class Control:
 
 @dataclass(frozen=True)
 class BackupRequest:
-    """What ``dbops backup take`` was asked for. ``fingerprint`` false leaves the content unrecorded."""
+    """What ``dbops backup take`` was asked for; without ``fingerprint`` content is unrecorded."""
 
     kind: Kind
     fingerprint: bool = True

@@ -68,10 +68,14 @@ class Command:
 
 @dataclass(frozen=True)
 class Action:
-    """One step done in Python, such as a rename; ``title`` says exactly what it does."""
+    """One step done in Python, such as a rename; ``title`` says exactly what it does.
+
+    ``watched`` is the same step for one that takes long and can say how far it is.
+    """
 
     title: str
     do: Callable[[], None]
+    watched: Callable[[OnLine], None] | None = None
 
     def describe(self) -> str:
         """Return what the step does, in words."""
@@ -179,9 +183,7 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.wait(5)
 
 
-def _stream(
-    process: subprocess.Popen[str], command: Command, on_line: OnLine
-) -> tuple[str, str]:
+def _stream(process: subprocess.Popen[str], command: Command, on_line: OnLine) -> tuple[str, str]:
     lines: queue.SimpleQueue[tuple[int, str | None]] = queue.SimpleQueue()
     kept: tuple[list[str], list[str]] = ([], [])
 
@@ -249,6 +251,8 @@ def run(
         on_step(step)
         if isinstance(step, Command):
             check(step, on_line)
+        elif step.watched is not None and on_line is not None:
+            step.watched(on_line)
         else:
             step.do()
 

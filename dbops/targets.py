@@ -61,7 +61,7 @@ class Target(Model):
 
 
 def plain_name(value: str) -> str:
-    """Return ``value`` if it may be a cluster's, member's or engine's name, else raise ValueError."""
+    """Return ``value`` if it may name a cluster, member or engine, else raise ValueError."""
     if not _NAME.fullmatch(value):
         raise ValueError(
             f"{value!r} is not a name: use lower-case letters, digits, '-' and '_', "
@@ -92,7 +92,7 @@ def names(directory: Path = TARGETS_DIR) -> list[str]:
 
 
 def read(path: Path) -> Target:
-    """Read one target file, refusing one that others may read or anybody but its owner may write."""
+    """Read one target file, refusing one that others may read or its group may write."""
     try:
         mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from lab import faults, fleet, images, machine
+from lab import fleet, images, machine
 from lab.machine import LabError
 
 
@@ -43,7 +43,9 @@ def main() -> int:
             machine.prepare()
             os.execvp("env", [*machine.podman_argv(), *arguments.argv])
         else:
-            print(faults.on(lab, arguments.host, arguments.line), end="")
+            machine.prepare()
+            container = lab.container(arguments.host)
+            os.execvp("env", [*machine.podman_argv(), "exec", container, "bash", "-c", arguments.line])
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1

@@ -195,3 +195,13 @@ def _write_inventory(lab: Lab) -> None:
     for host in lab.hosts:
         lines += [f"    {host}:", f"      ansible_host: {lab.address(host)}"]
     (folder / "zz_addresses.yml").write_text("\n".join(lines) + "\n")
+
+
+def ssh_argv(lab: Lab, host: str) -> list[str]:
+    """Return the words of an SSH command line to ``host``, host key checked, nothing asked."""
+    return [
+        "ssh", "-i", str(lab.state / "id_ed25519"), "-o", "BatchMode=yes",
+        "-o", f"UserKnownHostsFile={lab.state / 'known_hosts'}",
+        "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR",
+        f"{images.ADMIN}@{lab.address(host)}", "--",
+    ]

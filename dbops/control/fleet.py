@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dbops.control.inventory import Host
@@ -56,14 +57,14 @@ def _run(host: Host, timeout_seconds: float) -> tuple[int, str, str]:
     try:
         from fabric import Config, Connection
         from invoke.exceptions import CommandTimedOut
-        from paramiko import RejectPolicy
+        from paramiko import RejectPolicy, SSHException
     except ImportError:
         raise ConfigError(
             "Fabric is not installed here: pip install 'dbops[control]' on the controller."
         ) from None
     own_key: dict[str, Any] = {"allow_agent": host.key_file is None}
     if host.key_file is not None:
-        own_key |= {"key_filename": str(host.key_file), "look_for_keys": False}
+        own_key |= {"pkey": _key(host.key_file), "look_for_keys": False}
     connection = Connection(
         host.address,
         user=host.user,
@@ -84,9 +85,23 @@ def _run(host: Host, timeout_seconds: float) -> tuple[int, str, str]:
             done = connection.run(
                 question, hide=True, warn=True, in_stream=False, timeout=timeout_seconds
             )
+        except (SSHException, EOFError, OSError):
+            raise _NotReachedError(f"{host.address} broke the connection off.") from None
         except CommandTimedOut:
             return 1, "", f"'{_QUESTION}' gave no answer within {timeout_seconds:.0f} s."
         return int(done.return_code), str(done.stdout), str(done.stderr)
+
+
+def _key(path: Path) -> Any:
+    from paramiko import PKey, SSHException
+    from paramiko.pkey import UnknownKeyType
+
+    try:
+        return PKey.from_path(path)
+    except OSError as error:
+        raise _NotReachedError(f"The key {path} cannot be read: {error.strerror}.") from None
+    except (SSHException, UnknownKeyType, ValueError, TypeError):
+        raise _NotReachedError(f"The key {path} is none that can be used without asking.") from None
 
 
 def _open(host: Host, connect: Callable[[], Any], known_hosts: list[str], client: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,13 @@ def _variables(inventory: Path, limit: str | None) -> Iterator[tuple[str, dict[s
     try:
         from ansible.inventory.manager import InventoryManager
         from ansible.parsing.dataloader import DataLoader
-        from ansible.plugins.loader import init_plugin_loader
         from ansible.template import Templar
         from ansible.vars.manager import VariableManager
     except ImportError:
         raise ConfigError(
             "Ansible is not installed here: pip install 'dbops[control]' on the controller."
         ) from None
-    init_plugin_loader()
+    _load_plugins()
     loader = DataLoader()
     manager = InventoryManager(loader=loader, sources=[str(inventory.resolve())])
     variables = VariableManager(loader=loader, inventory=manager)
@@ -78,6 +78,14 @@ def _variables(inventory: Path, limit: str | None) -> Iterator[tuple[str, dict[s
             host.name,
             {name: templar.template(known[name]) for name in _ASKED if known.get(name) is not None},
         )
+
+
+@cache
+def _load_plugins() -> None:
+    """Ansible takes this only once in a process."""
+    from ansible.plugins.loader import init_plugin_loader
+
+    init_plugin_loader()
 
 
 def _host(name: str, variables: dict[str, Any]) -> Host:

@@ -59,7 +59,8 @@ def playbook(project_dir: Path, verb: str) -> Path:
     """Return the playbook of ``verb``; ConfigError lists those that there are."""
     path = project_dir / "playbooks" / f"{verb}.yml"
     if not _NAME.fullmatch(verb) or not path.is_file():
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yml")))
+        folder = project_dir / "playbooks"
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yml")))
         raise ConfigError(f"No playbook {verb!r}: there are {known or 'none'}.")
     return path
 
@@ -96,6 +97,7 @@ def run(request: Request, tell: Callable[[str], None]) -> Outcome:
             quiet=True,
         )
         listener.finish()
+        listener.outcome.hosts = dict(sorted(listener.outcome.hosts.items()))
         output = "" if done.stdout is None else done.stdout.read()
     finally:
         os.umask(mask)
@@ -229,6 +231,7 @@ def _sentence(host: str, task: str, word: str, result: dict[str, Any]) -> str:
             )
         if "Host key verification failed" in said:
             return f"{host}: its host key is not known or has changed: mend known_hosts."
+        said = said.removeprefix("Task failed: ")
         return f"{host} is unreachable: {_shorten(said)}"
     failed = [
         one for one in result.get("results") or [] if isinstance(one, dict) and one.get("failed")
@@ -246,4 +249,5 @@ def _shorten(text: str, most: int = 400) -> str:
 def _last(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if "ERROR" in line]
-    return _shorten((errors or lines or [""])[0 if errors else -1])
+    line = errors[0] if errors else lines[-1] if lines else ""
+    return _shorten(line.removeprefix("[ERROR]: ").removeprefix("ERROR! "))

@@ -7,6 +7,7 @@ Kept outside the checkout, named for the content it was made from, and made only
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -39,13 +40,14 @@ def build(python: str) -> dict[str, str]:
     digest = _digest([project, CHECKOUT / "README.md", *_sources()], python)
     folder = cache_dir() / "wheelhouse"
     archive = folder / f"dbops-{python}-{digest}.tar"
-    if not archive.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
-        wheels = _dependencies(folder, python, requirements)
-        with tempfile.TemporaryDirectory(dir=folder) as name:
-            own = _own_wheel(Path(name))
-            _pack(archive, [*wheels, own])
-        _forget_others(folder, python, archive)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one play asks for several hosts at once
+        if not archive.exists():
+            wheels = _dependencies(folder, python, requirements)
+            with tempfile.TemporaryDirectory(dir=folder) as name:
+                _pack(archive, [*wheels, _own_wheel(Path(name))])
+            _forget_others(folder, python, archive)
     return {"archive": str(archive), "digest": digest}
 
 

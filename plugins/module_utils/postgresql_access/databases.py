@@ -106,7 +106,7 @@ def _itself(database: Database, known: DatabaseNow, wanted: Declaration) -> Iter
         limit = -1
     if limit is not None and limit != known.connection_limit:
         yield Step(
-            sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(name, sql.Literal(limit)),
+            sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(name, sql.SQL(f"{limit:d}")),
             f"limit connections of {label} to {limit}",
             before=(f"{label}: connection_limit {known.connection_limit}",),
             after=(f"{label}: connection_limit {limit}",),

@@ -118,7 +118,9 @@ class Declaration:
 
     def is_protected(self, role: str) -> bool:
         """Tell whether a role is out of bounds; predefined ones always are."""
-        return role.startswith("pg_") or any(fnmatchcase(role, pattern) for pattern in self.protected)
+        return role.startswith("pg_") or any(
+            fnmatchcase(role, pattern) for pattern in self.protected
+        )
 
 
 def expand(kind: str, privileges: Iterable[str], version: int, where: str) -> tuple[str, ...]:

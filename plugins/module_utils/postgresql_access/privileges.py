@@ -68,7 +68,7 @@ def _surplus(
             yield row, True
 
 
-def _after(rows: Iterable[Held], surplus: Iterable[tuple[Held, bool]]) -> Mapping[Key, int]:
+def _after(rows: Iterable[Held], surplus: list[tuple[Held, bool]]) -> Mapping[Key, int]:
     """Return what is left once surplus is gone: 1 with grant option, 0 without.
 
     What somebody passed on goes when that person's own grant option goes, and a table privilege
@@ -80,8 +80,10 @@ def _after(rows: Iterable[Held], surplus: Iterable[tuple[Held, bool]]) -> Mappin
             left[row] = 0
         else:
             left.pop(row, None)
-            if row.target.kind == "table":
-                _drop_columns(left, row)
+    tables = {_place_of(row) for row, only in surplus if row.target.kind == "table" and not only}
+    for row in [row for row in left if row.target.kind == "column"]:
+        if _place_of(row) in tables:
+            del left[row]
     while True:
         givers = {(row.target, row.grantee, row.privilege) for row, rank in left.items() if rank}
         orphans = [
@@ -100,14 +102,8 @@ def _after(rows: Iterable[Held], surplus: Iterable[tuple[Held, bool]]) -> Mappin
     return found
 
 
-def _drop_columns(left: dict[Held, int], table: Held) -> None:
-    for row in [row for row in left if row.target.kind == "column"]:
-        place = (row.target.schema, row.target.name, row.grantee, row.privilege, row.grantor)
-        if place == (
-            *(table.target.schema, table.target.name, table.grantee),
-            *(table.privilege, table.grantor),
-        ):
-            del left[row]
+def _place_of(row: Held) -> tuple[str, str, str, str, str]:
+    return (row.target.schema, row.target.name, row.grantee, row.privilege, row.grantor)
 
 
 def _depth(row: Held, rows: Collection[Held], seen: frozenset[str] = frozenset()) -> int:

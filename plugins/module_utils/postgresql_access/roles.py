@@ -96,7 +96,7 @@ def _attributes(
         limit = -1
     current_limit = -1 if now is None else now.connection_limit
     if limit is not None and limit != current_limit:
-        clauses.append(sql.SQL("CONNECTION LIMIT {}").format(sql.Literal(limit)))
+        clauses.append(sql.SQL(f"CONNECTION LIMIT {limit:d}"))
         before.append(f"{label}: connection_limit {current_limit}")
         after.append(f"{label}: connection_limit {limit}")
     current_moment = None if now is None else now.valid_until

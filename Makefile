@@ -1,0 +1,46 @@
+# Every target makes its own set-up. "make" alone prints this help.
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+.PHONY: help demo test check bench lab-up lab-down lab-clean docs
+.DEFAULT_GOAL := help
+
+help:  ## Print this help
+	@echo "dbops: operate databases with Ansible, and prove their backups by restoring them."
+	@echo
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.venv/.stamp: pyproject.toml
+	@lab/bootstrap.sh
+
+demo: .venv/.stamp  ## Provision, fill, back up, destroy, restore and prove a PostgreSQL cluster on this machine
+	@$(PYTHON) -m demo
+
+test: .venv/.stamp check  ## Every check and every test, on real servers
+	@$(PYTHON) -m pytest tests -m "not unit and not contract" -ra
+
+check: .venv/.stamp  ## Lint, types, unit and contract tests; no server needed
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@lint-imports
+	@yamllint --strict .
+	@ansible-lint --strict --offline
+	@$(PYTHON) -m pytest tests -m "unit or contract" -q -ra
+
+bench: .venv/.stamp  ## Measure against the bare tools; writes benchmarks/results/
+	@$(PYTHON) -m benchmarks
+
+lab-up: .venv/.stamp  ## Make the lab's hosts (LAB=name, RELEASE=bookworm or trixie)
+	@$(PYTHON) -m lab --name $(or $(LAB),demo) --release $(or $(RELEASE),bookworm) up
+
+lab-down:  ## Remove the lab's hosts; images and caches stay
+	@python3 -m lab --name $(or $(LAB),demo) down
+
+lab-clean:  ## Remove everything the lab ever made on this machine
+	@python3 -m lab clean
+
+docs: .venv/.stamp  ## Write the generated reference pages
+	@$(PYTHON) -m dbops docs

@@ -1,0 +1,203 @@
+"""The checks of a host that serves the data."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from dbops.contract import Check
+from dbops.engines.postgresql import client, heartbeat, pgbackrest
+from dbops.engines.postgresql.client import Connection
+from dbops.engines.postgresql.options import Options
+from dbops.errors import Unreachable
+from dbops.runner import Command, capture
+from dbops.targets import Target
+
+SMALLEST_FREE_SHARE = 0.1
+CERTIFICATE_DAYS = 14
+FRESH_SECONDS = 10.0
+
+_SETTINGS = (
+    "SELECT current_setting('server_version_num')::int / 10000, current_setting('wal_level'), "
+    "current_setting('archive_mode'), current_setting('data_checksums'), pg_is_in_recovery()"
+)
+_ARCHIVER = (
+    "SELECT last_archived_wal, last_archived_time, last_failed_wal, last_failed_time, "
+    "current_setting('archive_timeout')::interval FROM pg_stat_archiver"
+)
+_SLOTS = (
+    "SELECT slot_name, active, coalesce(wal_status, 'unknown') FROM pg_replication_slots "
+    "WHERE slot_type = 'physical' ORDER BY slot_name"
+)
+_STREAMING = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+_RECEIVER = "SELECT status FROM pg_stat_wal_receiver"
+
+
+def directories(target: Target, opts: Options) -> Iterator[Check]:
+    """The data directory's owner and mode, and the room on its disk."""
+    data_dir = opts.require_path("data_dir")
+    yield private(data_dir, "data directory is private", opts.os_user)
+    yield headroom(data_dir, "data disk has room")
+
+
+def private(path: Path, name: str, owner: str) -> Check:
+    """Check that ``path`` belongs to ``owner`` and is closed to everybody outside its group."""
+    try:
+        found = path.stat()
+        holder = pwd.getpwuid(found.st_uid).pw_name
+    except (OSError, KeyError) as error:
+        return Check(name, False, f"{path}: {error}", "run provision")
+    mode = stat.S_IMODE(found.st_mode)
+    ok = holder == owner and not mode & (stat.S_IRWXO | stat.S_IWGRP)
+    hint = f"make it {owner}'s with mode 0750 or 0700"
+    return Check(name, ok, f"{path} belongs to {holder}, mode {mode:04o}", hint)
+
+
+def headroom(path: Path, name: str) -> Check:
+    """Check that a tenth of the disk that holds ``path`` is free."""
+    place = next((p for p in (path, *path.parents) if p.is_dir() and os.access(p, os.X_OK)), path)
+    try:
+        usage = shutil.disk_usage(place)
+    except OSError as error:
+        return Check(name, False, f"{place}: {error.strerror}", "run provision")
+    share = usage.free / usage.total
+    detail = f"{usage.free / 2**30:.1f} GiB ({share:.0%}) free on {place}"
+    return Check(name, share >= SMALLEST_FREE_SHARE, detail, "free some space or enlarge the disk")
+
+
+def certificate(target: Target, opts: Options) -> Iterator[Check]:
+    """The TLS certificate's last day."""
+    name = "TLS certificate is not about to expire"
+    path = opts.tls_certificate
+    done = capture(
+        Command(("openssl", "x509", "-noout", "-enddate", "-in", str(path)), timeout_seconds=30)
+    )
+    try:
+        text = done.stdout.strip().removeprefix("notAfter=")
+        end = datetime.strptime(text, "%b %d %H:%M:%S %Y %Z").replace(tzinfo=UTC)
+    except ValueError:
+        yield Check(name, False, f"{path} cannot be read as a certificate", "run secure")
+        return
+    days = (end - datetime.now(UTC)) / timedelta(days=1)
+    detail = f"{path} ends on {end:%Y-%m-%d}, in {days:.0f} days"
+    yield Check(name, days > CERTIFICATE_DAYS, detail, "run playbooks/rotate.yml")
+
+
+def server(target: Target, opts: Options) -> Iterator[Check]:
+    """The server itself: settings, archiver, slots, replication, heartbeat."""
+    try:
+        connection = client.connect(opts, database="postgres", user=opts.monitor_user)
+    except Unreachable as error:
+        yield Check("server answers", False, str(error), "start the service and read its log")
+        return
+    with connection:
+        yield Check("server answers", True, f"port {opts.port}")
+        try:
+            yield from _server(target, opts, connection)
+        except psycopg.Error as error:
+            yield Check("server answers queries", False, client.reason(error), "read its log")
+
+
+def _server(target: Target, opts: Options, connection: Connection) -> Iterator[Check]:
+    version, wal_level, archive_mode, checksums, standby = _row(connection, _SETTINGS)
+    detail = f"PostgreSQL {version}, the target says {target.version}"
+    yield Check("version", str(version) == target.version, detail, "render the target again")
+    yield Check("wal_level", wal_level == "logical", wal_level, "run provision, then restart")
+    yield Check("archive_mode", archive_mode != "off", archive_mode, "run backup, then restart")
+    yield Check("data checksums", checksums == "on", checksums, "enable them with pg_checksums")
+    yield _archive_command(opts, connection)
+    yield Check("role", True, "standby" if standby else "primary")
+    if standby:
+        yield from _standby(connection)
+    else:
+        yield archiver(connection, target.objectives.rpo_seconds)
+        yield from _primary(target, connection)
+    yield _heartbeat(opts, connection)
+
+
+def _row(connection: Connection, query: str) -> tuple[Any, ...]:
+    return connection.execute(query).fetchall()[0]
+
+
+def _archive_command(opts: Options, connection: Connection) -> Check:
+    text = str(_row(connection, "SELECT current_setting('archive_command')")[0])
+    ok = "pgbackrest" in text and "archive-push" in text and opts.stanza in text
+    return Check(
+        "archive_command", ok, text, "run the backup play to set pgBackRest's archive-push"
+    )
+
+
+def archiver(connection: Connection, rpo_seconds: float) -> Check:
+    """Check that archiving goes on, and that the newest segment is not older than promised."""
+    name = "archiver works"
+    wal, last, failed_wal, failed, _ = _row(connection, _ARCHIVER)
+    hint = "read the server's and pgBackRest's log on the primary"
+    if failed is not None and (last is None or failed > last):
+        return Check(name, False, f"{failed_wal} failed at {failed:%Y-%m-%dT%H:%M:%SZ}", hint)
+    if last is None:
+        return Check(name, False, "nothing was archived since statistics began", hint)
+    age = (datetime.now(UTC) - last).total_seconds()
+    detail = f"{wal} {age:.0f} s ago"
+    return Check(name, age <= max(rpo_seconds, 180), detail, hint)
+
+
+def _primary(target: Target, connection: Connection) -> Iterator[Check]:
+    expected = len(target.members) - 1
+    streaming = int(_row(connection, _STREAMING)[0])
+    detail = f"{streaming} of {expected}"
+    yield Check("standbys stream", streaming >= expected, detail, "run replicate")
+    slots = connection.execute(_SLOTS).fetchall()
+    bad = [f"{n} ({'active' if a else 'idle'}, {s})" for n, a, s in slots if not a or s == "lost"]
+    text = ", ".join(bad) or f"{len(slots)} active"
+    yield Check("replication slots", not bad, text, "run replicate, or drop a slot without standby")
+
+
+def _standby(connection: Connection) -> Iterator[Check]:
+    rows = connection.execute(_RECEIVER).fetchall()
+    status = str(rows[0][0]) if rows else "nothing received"
+    yield Check(
+        "standby receives", status == "streaming", status, "look at the link to the primary"
+    )
+    state = str(_row(connection, "SELECT pg_get_wal_replay_pause_state()")[0])
+    hint = "a killed backup may have left it: SELECT pg_wal_replay_resume()"
+    yield Check("replay is not paused", state == "not paused", state, hint)
+
+
+def _heartbeat(opts: Options, connection: Connection) -> Check:
+    name = "heartbeat is fresh"
+    hint = "look at the service dbops-heartbeat on the primary, then at the replication"
+    try:
+        rows = connection.execute(heartbeat.READ).fetchall()
+    except psycopg.Error as error:
+        return Check(name, False, client.reason(error), hint)
+    if not rows:
+        return Check(name, False, "no beat was ever written", hint)
+    age = (datetime.now(UTC) - rows[0][1]).total_seconds()
+    limit = max(FRESH_SECONDS, 5 * opts.heartbeat_interval_seconds)
+    return Check(name, age <= limit, f"{rows[0][0]} {age:.1f} s ago", hint)
+
+
+def repository(target: Target, opts: Options) -> Iterator[Check]:
+    """The way to the repository, and that it is this cluster's."""
+    stanza = pgbackrest.info(opts)
+    detail = f"{opts.stanza}: {len(stanza.backups)} backups"
+    yield Check("repository answers", True, detail)
+    match = stanza.version == target.version
+    hint = "run the backup play, which upgrades the stanza"
+    yield Check("stanza's version", match, f"PostgreSQL {stanza.version}", hint)
+    with client.connect(opts, database="postgres", user=opts.monitor_user) as connection:
+        try:
+            here = int(_row(connection, "SELECT system_identifier FROM pg_control_system()")[0])
+        except psycopg.Error as error:
+            yield Check("system identifier", False, client.reason(error), "grant pg_monitor")
+            return
+    detail = f"server {here}, repository {stanza.system_id}"
+    yield Check("system identifier", here == stanza.system_id, detail, "this is another cluster")

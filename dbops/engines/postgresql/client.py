@@ -1,0 +1,147 @@
+"""Connections to PostgreSQL: over the local socket on a member, over verified TLS elsewhere."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import pwd
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from dbops.engines.postgresql.options import Options
+from dbops.errors import ConfigError, Unreachable
+
+Role = Literal["any", "primary", "standby", "prefer-standby"]
+Connection = psycopg.Connection[tuple[Any, ...]]
+CONNECT_TIMEOUT_SECONDS = 5
+
+
+def connect(
+    options: Options,
+    *,
+    role: Role = "any",
+    member: str | None = None,
+    database: str | None = None,
+    user: str | None = None,
+    statement_timeout_seconds: float = 30,
+    replication: bool = False,
+) -> Connection:
+    """Return an autocommit connection to the cluster; raise Unreachable in one sentence.
+
+    With a ``passfile`` (the repository's part) it goes by TCP with the server's certificate
+    verified, to ``member`` or to the first one in the wanted ``role``. Otherwise it goes over the
+    local socket. ``statement_timeout_seconds`` 0 means no limit. ``replication`` opens a
+    connection that also takes replication commands.
+    """
+    parameters: dict[str, Any] = {
+        "dbname": database or options.database,
+        "target_session_attrs": role,
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "application_name": "dbops",
+        "gssencmode": "disable",
+    }
+    if not replication:
+        parameters["options"] = f"-c statement_timeout={int(statement_timeout_seconds * 1000)}"
+    else:
+        parameters["replication"] = "database"
+    if options.passfile is None:
+        parameters |= {
+            "host": str(options.socket_dir),
+            "port": options.port,
+            "user": user or options.monitor_user,
+        }
+        with _acting_as(_account(options, parameters["user"])):
+            return _open(parameters, "the local server")
+    parameters |= _tcp(options, member) | {"user": user or options.backup_user}
+    return _open(parameters, member or f"any {role} member".replace("any any", "any"))
+
+
+def connect_socket(
+    directory: Path, port: int, database: str, user: str, os_user: str
+) -> Connection:
+    """Return a connection to a server on the socket in ``directory``, as account ``os_user``."""
+    parameters = {
+        "host": str(directory),
+        "port": port,
+        "dbname": database,
+        "user": user,
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "application_name": "dbops",
+    }
+    with _acting_as(os_user):
+        return _open(parameters, f"the server in {directory}")
+
+
+def _tcp(options: Options, member: str | None) -> dict[str, Any]:
+    if member is not None and member not in options.hosts:
+        known = ", ".join(sorted(options.hosts)) or "none"
+        raise ConfigError(f"No member {member!r} in the target's hosts (known: {known}).")
+    names = [member] if member is not None else list(options.hosts)
+    if not names:
+        raise ConfigError("The target's option 'hosts' is empty: render the target again.")
+    addresses = [options.hosts[name] for name in names]
+    place: dict[str, Any] = {"port": options.port}
+    if all(_is_ip(address) for address in addresses):
+        place |= {"host": ",".join(names), "hostaddr": ",".join(addresses)}
+    else:
+        place["host"] = ",".join(addresses)
+    return place | {
+        "sslmode": "verify-full",
+        "sslrootcert": str(options.require("ca_file")),
+        "passfile": str(options.require("passfile")),
+    }
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
+
+
+def _account(options: Options, user: str) -> str:
+    agents = (options.monitor_user, options.heartbeat_user)
+    return options.agent_user if user in agents else options.os_user
+
+
+@contextmanager
+def _acting_as(account: str) -> Iterator[None]:
+    """Connect as another account when root: peer authentication looks at the effective user."""
+    if os.geteuid() != 0:
+        yield
+        return
+    try:
+        uid = pwd.getpwnam(account).pw_uid
+    except KeyError:
+        raise ConfigError(f"The account {account!r} does not exist: provision the host.") from None
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def _open(parameters: dict[str, Any], where: str) -> Connection:
+    try:
+        return psycopg.connect(make_conninfo(**parameters), autocommit=True)
+    except psycopg.Error as error:
+        raise Unreachable(
+            f"PostgreSQL on {where} does not answer as {parameters['user']!r}: {reason(error)}."
+        ) from None
+
+
+def reason(error: psycopg.Error) -> str:
+    """Return the last line of what a server or libpq said, without its full stop."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    noise = ("Is the server", "Multiple connection")
+    lines = [line for line in lines if not line.startswith(noise)]
+    text = lines[-1] if lines else type(error).__name__
+    text = re.sub(r"^- host: .*?error: ", "", text)
+    return re.sub(r"^(connection failed: |connection is bad: )+", "", text).rstrip(".")

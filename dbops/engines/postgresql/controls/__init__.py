@@ -1,0 +1,1 @@
+"""The hardening controls PG-01 to PG-30, by theme; the module ``audit`` runs them."""

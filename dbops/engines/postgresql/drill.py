@@ -1,0 +1,327 @@
+"""The restore drill: restore a backup where nothing can be reached, and prove what came back.
+
+It fails closed: the verdict is *proven* only when every step was done and held. What is *not* here:
+how a step is done (:mod:`.supplies`, :mod:`.scratch`, :mod:`.proofs`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import groupby
+
+import psycopg
+
+from dbops.contract import DrillRequest, DrillResult, DrillStep, DrillTable, Progress
+from dbops.engines.postgresql import catalogue, pgbackrest, proofs, scratch, supplies, wal
+from dbops.engines.postgresql import options as settings
+from dbops.engines.postgresql.client import reason as complaint
+from dbops.engines.postgresql.options import Options
+from dbops.engines.postgresql.scratch import Scratch
+from dbops.engines.postgresql.supplies import Supplies
+from dbops.errors import DbopsError, VerificationFailed
+from dbops.isolation import Cell
+from dbops.manifest import Difference, Fingerprint
+from dbops.targets import Objectives, Target
+
+STEPS = (
+    "isolation",
+    "catalogue",
+    "space",
+    "restore",
+    "log",
+    "recovery to the fingerprint",
+    "content",
+    "recovery to the newest",
+    "heartbeat",
+    "indexes",
+    "pages",
+    "clean-up",
+)
+_PORT = 5432
+_LEAST_LIMIT_SECONDS = 900.0
+_CLOCK_TOLERANCE_SECONDS = 2.0
+
+
+@dataclass
+class Findings:
+    """What a drill has found so far."""
+
+    backup_id: str = ""
+    bytes_restored: int = 0
+    rpo_seconds: float | None = None
+    restore_seconds: float = 0.0
+    answered: bool = False
+    steps: list[DrillStep] = field(default_factory=list)
+    tables: list[DrillTable] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+
+    @property
+    def rto_seconds(self) -> float | None:
+        """The measured recovery time, None when the newest data never came to answer."""
+        return self.restore_seconds if self.answered else None
+
+
+@dataclass
+class _Note:
+    """What a step has to say; ``counts`` adds its time to the recovery time."""
+
+    detail: str = ""
+    ok: bool = True
+
+
+class _StepError(Exception):
+    """A step has failed and is recorded; the steps that build upon it are not done."""
+
+
+def run_drill(target: Target, request: DrillRequest, progress: Progress) -> DrillResult:
+    """Restore the backup into the scratch folder, prove it and return the result.
+
+    A drill that fails is returned with ``proven`` false and the reason. ConfigError is raised when
+    this is no drill host or the backup does not exist. The caller holds the cluster's drill lock:
+    the scratch folder is emptied without asking.
+    """
+    settings.require_part(target, "drill")
+    options = settings.read(target)
+    place = _scratch(options)
+    _refuse_unknown(options, request)
+    findings, started = Findings(), datetime.now(UTC)
+    try:
+        _prove(target, options, place, request, findings, progress)
+    except _StepError:
+        pass
+    finally:
+        _clean(place, findings, progress)
+    return conclude(target, findings, started, datetime.now(UTC))
+
+
+def _refuse_unknown(options: Options, request: DrillRequest) -> None:
+    """Raise ConfigError for a backup that does not exist: a slip of the pen is no failed drill."""
+    if request.backup_id is None:
+        return
+    try:
+        stanza = pgbackrest.info(options)
+    except DbopsError:
+        return
+    catalogue.choose(stanza, request.backup_id)
+
+
+def _scratch(options: Options) -> Scratch:
+    hosts = tuple((address, options.port) for address in options.hosts.values())
+    return Scratch(
+        root=options.require_path("scratch_dir"),
+        bin_dir=options.require_path("bin_dir"),
+        user=options.os_user,
+        port=_PORT,
+        cell=Cell(options.os_user, hosts),
+    )
+
+
+def _prove(
+    target: Target,
+    options: Options,
+    place: Scratch,
+    request: DrillRequest,
+    findings: Findings,
+    progress: Progress,
+) -> None:
+    limit = max(_LEAST_LIMIT_SECONDS, 4 * target.objectives.rto_seconds)
+    with _step(findings, "isolation", progress) as note:
+        note.detail = place.cell.prove()
+    with _step(findings, "catalogue", progress) as note:
+        supply = _choose(target, options, request, findings)
+        note.detail = (
+            f"backup {findings.backup_id}, {len(supply.log.segments)} WAL segments up to "
+            f"{supply.log.segments[-1]} on timeline {supply.log.timeline}"
+        )
+    with _step(findings, "space", progress) as note:
+        scratch.check_tools(place, options.amcheck)
+        scratch.create(place)
+        note.detail = supplies.check_space(place, supply)
+    with _step(findings, "restore", progress, counts=True) as note:
+        findings.bytes_restored = supplies.restore(options, place, supply, progress)
+        note.detail = f"{findings.bytes_restored:,} bytes"
+    with _step(findings, "log", progress, counts=True) as note:
+        supplies.fetch(options, place, supply.log, progress)
+        note.detail = f"{len(supply.log.segments)} segments without a gap"
+    _compare(place, supply, findings, limit, progress)
+    _newest(place, supply, findings, limit, progress)
+    if options.amcheck:
+        with _step(findings, "indexes", progress) as note:
+            note.detail = proofs.check_indexes(place)
+    else:
+        with _step(findings, "indexes", progress) as note:
+            note.detail = "not checked: switched off by the option amcheck"
+    with _step(findings, "pages", progress) as note:
+        scratch.stop(place)
+        note.detail = proofs.check_pages(place)
+
+
+def _choose(
+    target: Target, options: Options, request: DrillRequest, findings: Findings
+) -> Supplies:
+    findings.backup_id = request.backup_id or ""
+    stored = supplies.choose(options, request.backup_id)
+    findings.backup_id = stored.label
+    return supplies.survey(target, options, stored)
+
+
+def _compare(
+    place: Scratch, supply: Supplies, findings: Findings, limit: float, progress: Progress
+) -> None:
+    """Recover to each fingerprint's point in turn and compare the content there."""
+    fingerprints = sorted(supply.manifest.fingerprints, key=lambda one: wal.parse_lsn(one.point))
+    whole = len(fingerprints) == 1
+    for point, group in groupby(fingerprints, key=lambda one: one.point):
+        expected = list(group)
+        with _step(findings, "recovery to the fingerprint", progress, counts=True) as note:
+            scratch.configure(place, _stop_at(point, expected[0], supply))
+            proofs.recover_to(place, point, limit)
+            note.detail = f"exactly at {point}"
+        with _step(findings, "content", progress) as note:
+            for one in expected:
+                tables, differences = proofs.content(place, one, whole)
+                findings.tables += tables
+                findings.differences += differences
+                if differences:
+                    note.ok = False
+            note.detail = _content_words(findings)
+        scratch.stop(place)
+
+
+def _stop_at(point: str, fingerprint: Fingerprint, supply: Supplies) -> dict[str, str]:
+    timeline, _ = wal.split_segment(supply.stored.start_segment)
+    return {
+        "recovery_target_lsn": point,
+        "recovery_target_inclusive": "off",
+        "recovery_target_action": "pause",
+        "recovery_target_timeline": str(fingerprint.timeline or timeline),
+    }
+
+
+def _content_words(findings: Findings) -> str:
+    if not findings.differences:
+        rows = sum(table.rows_expected for table in findings.tables)
+        return f"{len(findings.tables)} tables with {rows:,} rows are as recorded"
+    first = findings.differences[0]
+    more = len(findings.differences) - 1
+    return (
+        f"Table {first.table!r} of database {first.database!r} differs in {first.what}: "
+        f"expected {first.expected}, found {first.found}"
+        + (f" (and {more} more differences)." if more else ".")
+    )
+
+
+def _newest(
+    place: Scratch, supply: Supplies, findings: Findings, limit: float, progress: Progress
+) -> None:
+    """Recover everything archived, open the server and read the newest heartbeat."""
+    with _step(findings, "recovery to the newest", progress, counts=True) as note:
+        scratch.configure(place, {"recovery_target_timeline": str(supply.log.timeline)})
+        replayed = proofs.recover_newest(place, supply.log.segments[-1], limit)
+        findings.answered = True
+        note.detail = f"up to {replayed}, and open for writing"
+    with _step(findings, "heartbeat", progress) as note:
+        beat = proofs.newest_beat(place)
+        age = (supply.log.listed_at - beat).total_seconds()
+        if age < -_CLOCK_TOLERANCE_SECONDS:
+            raise VerificationFailed(
+                f"The newest heartbeat is {-age:.0f} s ahead of this host's clock, "
+                "so the recovery point is unknown: set the clocks."
+            )
+        findings.rpo_seconds = max(0.0, age)
+        note.detail = f"newest beat at {beat.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+@contextmanager
+def _step(
+    findings: Findings, name: str, progress: Progress, counts: bool = False
+) -> Iterator[_Note]:
+    """Time one step and record it; what a person can act upon ends the drill, not the program.
+
+    ``counts`` adds its time to the recovery time.
+    """
+    progress(name)
+    note, began = _Note(), time.monotonic()
+    try:
+        yield note
+    except (DbopsError, psycopg.Error, OSError) as error:
+        seconds = time.monotonic() - began
+        findings.steps.append(DrillStep(name, False, seconds, _sentence(error)))
+        raise _StepError from None
+    except BaseException:
+        findings.steps.append(DrillStep(name, False, time.monotonic() - began, "interrupted"))
+        raise
+    seconds = time.monotonic() - began
+    findings.restore_seconds += seconds if counts else 0.0
+    findings.steps.append(DrillStep(name, note.ok, seconds, note.detail))
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, psycopg.Error):
+        return f"The restored server says: {complaint(error)}."
+    if isinstance(error, OSError):
+        return f"{error.filename or 'A file'}: {error.strerror}."
+    return str(error)
+
+
+def _clean(place: Scratch, findings: Findings, progress: Progress) -> None:
+    try:
+        with _step(findings, "clean-up", progress) as note:
+            scratch.remove(place)
+            note.detail = f"{place.root} is gone"
+    except _StepError:
+        pass
+
+
+def conclude(
+    target: Target, findings: Findings, started_at: datetime, finished_at: datetime
+) -> DrillResult:
+    """Return the result that ``findings`` amount to: proven only if nothing at all is wanting."""
+    reason = doubt(findings, target.objectives)
+    return DrillResult(
+        engine=target.engine,
+        cluster=target.cluster,
+        backup_id=findings.backup_id,
+        started_at=started_at,
+        finished_at=finished_at,
+        proven=reason is None,
+        reason=reason or "",
+        rpo_seconds=findings.rpo_seconds,
+        rto_seconds=findings.rto_seconds,
+        rpo_objective_seconds=target.objectives.rpo_seconds,
+        rto_objective_seconds=target.objectives.rto_seconds,
+        bytes_restored=findings.bytes_restored,
+        steps=tuple(findings.steps),
+        tables=tuple(findings.tables),
+        differences=tuple(findings.differences),
+    )
+
+
+def doubt(findings: Findings, objectives: Objectives) -> str | None:
+    """Return the first thing that keeps ``findings`` from being a proof, None when nothing does."""
+    for step in findings.steps:
+        if not step.ok:
+            return step.detail or f"The step {step.name!r} failed."
+    done = {step.name for step in findings.steps}
+    for name in STEPS:
+        if name not in done:
+            return f"The step {name!r} was not done."
+    if findings.differences:
+        return _content_words(findings)
+    if not findings.tables:
+        return "No table was compared."
+    if not all(table.equal for table in findings.tables):
+        return "A table differs from what was recorded."
+    for label, measured, objective in (
+        ("recovery point", findings.rpo_seconds, objectives.rpo_seconds),
+        ("recovery time", findings.rto_seconds, objectives.rto_seconds),
+    ):
+        if measured is None:
+            return f"The {label} was not measured."
+        if not measured <= objective:
+            return f"The {label} is {measured:.1f} s and the objective is {objective:.1f} s."
+    return None

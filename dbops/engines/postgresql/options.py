@@ -1,0 +1,106 @@
+"""The options of a PostgreSQL target: what the role renders under ``options``.
+
+One model for every part of a cluster; an option that a part does not carry is None there, and
+asking for it with :meth:`Options.require` says which part's target has it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from dbops.errors import ConfigError
+from dbops.manifest import Kind
+from dbops.targets import Model, Target, first_complaint
+
+_PART_OF = {
+    "data_dir": "member",
+    "config_dir": "member",
+    "service": "member",
+    "passfile": "repository",
+    "ca_file": "repository",
+    "scratch_dir": "drill",
+    "bin_dir": "member",
+}
+
+
+class Options(Model):
+    """Settings of one PostgreSQL cluster as seen from one host.
+
+    ``hosts`` maps each member to the address on which it answers. ``os_user`` is the account that
+    pgBackRest and the server run under on this host.
+    """
+
+    stanza: str
+    port: int = Field(default=5432, ge=1, le=65535)
+    bin_dir: Path | None = None
+    pgbackrest_config: Path = Path("/etc/pgbackrest/pgbackrest.conf")
+    os_user: str = "postgres"
+    agent_user: str = "dbops"
+    hosts: dict[str, str] = Field(default_factory=dict)
+
+    data_dir: Path | None = None
+    config_dir: Path | None = None
+    service: str | None = None
+    socket_dir: Path = Path("/run/postgresql")
+    heartbeat_interval_seconds: float = Field(default=2, gt=0)
+    heartbeat_user: str = "dbops_heartbeat"
+    monitor_user: str = "dbops_monitor"
+    tls_certificate: Path = Path("/etc/dbops/tls/host.crt")
+    audit_waivers: dict[str, str] = Field(default_factory=dict)
+    superusers: tuple[str, ...] = ("postgres",)
+    createrole: tuple[str, ...] = ()
+    createdb: tuple[str, ...] = ()
+    replication: tuple[str, ...] = ("dbops_replication", "dbops_backup")
+    bypassrls: tuple[str, ...] = ()
+    restore_time_limit_seconds: float = Field(default=6 * 3600, gt=0)
+
+    backup_user: str = "dbops_backup"
+    passfile: Path | None = None
+    ca_file: Path | None = None
+    database: str = "postgres"
+    repo_path: Path = Path("/var/lib/pgbackrest")
+    schedule_interval_seconds: dict[Kind, float] = Field(default_factory=dict)
+    minimum_redundancy: int = Field(default=1, ge=0)
+    drill_interval_seconds: float | None = None
+
+    scratch_dir: Path | None = None
+    amcheck: bool = True
+
+    def require(self, name: str) -> Any:
+        """Return the option ``name``; raise ConfigError when this target does not carry it."""
+        value = getattr(self, name)
+        if value is None:
+            part = _PART_OF.get(name, "PostgreSQL")
+            raise ConfigError(
+                f"The option {name!r} is missing: only the target of a {part} host has it, "
+                "so run this there, or render the target again."
+            )
+        return value
+
+    def require_path(self, name: str) -> Path:
+        """Return the option ``name`` as a path; raise ConfigError when it is not set."""
+        return Path(self.require(name))
+
+
+def read(target: Target) -> Options:
+    """Return the checked options of ``target``; ConfigError names the first that is wrong."""
+    try:
+        options = Options.model_validate(target.options)
+    except ValidationError as error:
+        raise ConfigError(f"Target {target.cluster!r}: option {first_complaint(error)}.") from None
+    if target.part == "drill" and options.scratch_dir is None:
+        scratch = Path("/var/lib/dbops") / target.cluster / "scratch"
+        options = options.model_copy(update={"scratch_dir": scratch})
+    return options
+
+
+def require_part(target: Target, *parts: str) -> None:
+    """Raise ConfigError unless this host's part in the cluster is one of ``parts``."""
+    if target.part not in parts:
+        raise ConfigError(
+            f"{target.member} is the {target.part} of {target.cluster!r}: "
+            f"run this on its {' or '.join(parts)} host."
+        )

@@ -1,0 +1,158 @@
+"""What is asked of a restored scratch server: its content, its newest heartbeat, its soundness."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import psycopg
+
+from dbops import runner
+from dbops.contract import DrillTable
+from dbops.engines.postgresql import fingerprint, heartbeat, tables, wal
+from dbops.engines.postgresql.client import Connection, reason
+from dbops.engines.postgresql.scratch import Scratch, log_text, start, wait
+from dbops.errors import VerificationFailed
+from dbops.manifest import Difference, Fingerprint, compare
+
+_AMCHECK_SECONDS = 24 * 3600.0
+
+
+def recover_to(scratch: Scratch, point: str, limit_seconds: float) -> None:
+    """Start a server that is configured to stop at ``point``; return when it has, exactly there."""
+    start(scratch, limit_seconds)
+    replayed = wait(scratch, f"reach {point}", _paused, limit_seconds)
+    if f'recovery stopping before WAL location (LSN) "{_plain(point)}"' not in log_text(scratch):
+        raise VerificationFailed(
+            f"The restored server stopped at {replayed} and not at the fingerprint's point {point}."
+        )
+    if wal.parse_lsn(replayed) > wal.parse_lsn(point):
+        raise VerificationFailed(f"The restored server went past {point}, to {replayed}.")
+
+
+def _plain(point: str) -> str:
+    return wal.format_lsn(wal.parse_lsn(point))
+
+
+def _paused(connection: Connection) -> str | None:
+    row = connection.execute(
+        "SELECT pg_get_wal_replay_pause_state(), pg_last_wal_replay_lsn()::text"
+    ).fetchone()
+    return str(row[1]) if row and row[0] == "paused" else None
+
+
+def recover_newest(scratch: Scratch, last_segment: str, limit_seconds: float) -> str:
+    """Start a server that replays everything and opens; return how far it came.
+
+    A damaged record ends a recovery without a word, so it must have come into ``last_segment``.
+    """
+    start(scratch, limit_seconds)
+    replayed = str(wait(scratch, "open for writing", _opened, limit_seconds))
+    _, number = wal.split_segment(last_segment)
+    if wal.parse_lsn(replayed) <= number * wal.SEGMENT_BYTES:
+        raise VerificationFailed(
+            f"The replay ended at {replayed}, before the newest archived segment {last_segment}: "
+            "the log in between is damaged."
+        )
+    return replayed
+
+
+def _opened(connection: Connection) -> str | None:
+    row = connection.execute(
+        "SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()::text"
+    ).fetchone()
+    return str(row[1]) if row and not row[0] else None
+
+
+def content(
+    scratch: Scratch, expected: Fingerprint, whole: bool
+) -> tuple[list[DrillTable], list[Difference]]:
+    """Compare the running server with ``expected``, table by table.
+
+    ``whole`` says that ``expected`` covers all databases, so that another one is a difference.
+    """
+    if expected.algorithm != tables.ALGORITHM:
+        raise VerificationFailed(
+            f"The fingerprint was made by {expected.algorithm!r} and this dbops knows "
+            f"{tables.ALGORITHM!r}: install the version that took the backup."
+        )
+    wanted = {database.database for database in expected.databases}
+    names = [name for name in databases(scratch) if whole or name in wanted]
+    try:
+        found = fingerprint.fingerprint_databases(scratch.connect, names)
+    except tables.Moved:
+        raise VerificationFailed("The restored tables are not as their catalogue says.") from None
+    actual = expected.model_copy(update={"databases": tuple(found)})
+    differences = compare(expected, actual)
+    return _tables(expected, actual, differences), differences
+
+
+def databases(scratch: Scratch) -> list[str]:
+    """Return the names of the databases of the restored server that can be connected to."""
+    with scratch.connect("postgres") as connection:
+        rows = connection.execute(
+            "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1"
+        ).fetchall()
+    return [str(row[0]) for row in rows]
+
+
+def _tables(
+    expected: Fingerprint, found: Fingerprint, differences: list[Difference]
+) -> list[DrillTable]:
+    differing = {(one.database, one.table) for one in differences}
+    left = {(db.database, one.name): one.rows for db in expected.databases for one in db.tables}
+    right = {(db.database, one.name): one.rows for db in found.databases for one in db.tables}
+    return [
+        DrillTable(
+            database=key[0],
+            table=key[1],
+            rows_expected=left.get(key, 0),
+            rows_found=right.get(key),
+            equal=key not in differing,
+        )
+        for key in sorted(left.keys() | right.keys())
+    ]
+
+
+def newest_beat(scratch: Scratch) -> datetime:
+    """Return the time of the newest heartbeat that came back; VerificationFailed without one."""
+    try:
+        with scratch.connect("postgres") as connection:
+            row = connection.execute(heartbeat.READ).fetchone()
+    except psycopg.Error as error:
+        raise VerificationFailed(
+            f"No heartbeat in the restored data, so the recovery point is unknown: {reason(error)}."
+        ) from None
+    if row is None or not isinstance(row[1], datetime):
+        raise VerificationFailed(
+            "No heartbeat in the restored data, so the recovery point is unknown: "
+            "look at the heartbeat service on the primary."
+        )
+    return row[1]
+
+
+def check_indexes(scratch: Scratch) -> str:
+    """Check every table and B-tree with pg_amcheck; VerificationFailed with its first complaint."""
+    done = runner.capture(
+        scratch.tool(
+            "pg_amcheck", "--all", "--install-missing", "--heapallindexed", "--parent-check",
+            "--host", str(scratch.socket_dir), "--port", str(scratch.port),
+            "--username", "postgres", limit=_AMCHECK_SECONDS,
+        )
+    )  # fmt: skip
+    if done.status != 0:
+        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        said = " ".join(lines[:2]).rstrip(".:") or f"exit status {done.status}"
+        raise VerificationFailed(f"pg_amcheck finds damage in the restored data: {said}.")
+    return "every table and B-tree index is sound"
+
+
+def check_pages(scratch: Scratch) -> str:
+    """Verify the checksum of every page of the stopped server's data; VerificationFailed if not."""
+    done = runner.capture(scratch.tool("pg_checksums", "--check", "-D", str(scratch.data)))
+    lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    facts = dict(line.split(":", 1) for line in lines if ":" in line)
+    blocks = facts.get("Blocks scanned", "0").strip()
+    if done.status != 0 or facts.get("Bad checksums", "").strip() != "0" or blocks == "0":
+        said = next((line for line in lines if "error" in line or "fail" in line), "no clear word")
+        raise VerificationFailed(f"The page checksums do not hold: {said.rstrip('.')}.")
+    return f"{int(blocks):,} pages"

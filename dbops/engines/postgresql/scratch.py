@@ -1,0 +1,290 @@
+"""The scratch server of a drill: its folders, its own configuration, starting and stopping it.
+
+It answers on a Unix socket in its own folder and nowhere else, and every start goes through
+:class:`dbops.isolation.Cell`. What is *not* here: what is restored into it, and what is compared.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from dbops import isolation, runner
+from dbops.engines.postgresql.client import Connection, connect_socket
+from dbops.errors import CommandFailed, ConfigError, DbopsError, Refused, VerificationFailed
+
+_MARKER = ".dbops-scratch"
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/-]+")
+_STOP_SECONDS = 600
+_FLOORS = {
+    "max_connections": 100,
+    "max_worker_processes": 8,
+    "max_wal_senders": 10,
+    "max_prepared_transactions": 0,
+    "max_locks_per_transaction": 64,
+}
+_CONTROL_NAMES = {"max_prepared_xacts": "max_prepared_transactions"}
+_CONTROL_NAMES |= {"max_locks_per_xact": "max_locks_per_transaction"}
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """One scratch server under ``root``, run by ``user`` with the programs in ``bin_dir``."""
+
+    root: Path
+    bin_dir: Path
+    user: str
+    port: int
+    cell: isolation.Cell
+
+    @property
+    def data(self) -> Path:
+        """The data directory."""
+        return self.root / "data"
+
+    @property
+    def tablespaces(self) -> Path:
+        """Where every tablespace of the cluster is restored to."""
+        return self.root / "tablespaces"
+
+    @property
+    def wal(self) -> Path:
+        """The fetched log segments."""
+        return self.root / "wal"
+
+    @property
+    def socket_dir(self) -> Path:
+        """The folder of the socket, open to ``user`` and root only."""
+        return self.root / "run"
+
+    @property
+    def log(self) -> Path:
+        """The server's own log."""
+        return self.root / "server.log"
+
+    def tool(self, name: str, *arguments: str, limit: float | None = None) -> runner.Command:
+        """Return the command for one of the server's programs, as its account."""
+        argv = (str(self.bin_dir / name), *arguments)
+        return runner.Command(argv, title=name, user=self.user, timeout_seconds=limit)
+
+    def connect(self, database: str) -> Connection:
+        """Return an autocommit connection as the superuser; Unreachable when it does not answer."""
+        return connect_socket(self.socket_dir, self.port, database, "postgres", self.user)
+
+
+def create(scratch: Scratch) -> None:
+    """Make the empty folders, owned by the server's account; remove what a killed drill left."""
+    if not _PLAIN_PATH.fullmatch(str(scratch.root)) or ".." in scratch.root.parts:
+        raise ConfigError(
+            f"The option scratch_dir {str(scratch.root)!r} is not a plain absolute path: "
+            "use letters, digits, '.', '_' and '-'."
+        )
+    remove(scratch)
+    account = pwd.getpwnam(scratch.user)
+    scratch.root.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    inner = (scratch.data, scratch.tablespaces, scratch.wal, scratch.socket_dir)
+    for folder in (scratch.root, *inner):
+        folder.mkdir(mode=0o700)
+        os.chown(folder, account.pw_uid, account.pw_gid)
+        if folder == scratch.root:
+            (folder / _MARKER).touch()
+
+
+def check_tools(scratch: Scratch, amcheck: bool) -> None:
+    """Raise ConfigError unless every program that the drill will need is there."""
+    for name in ("postgres", "pg_ctl", "pg_controldata", "pg_checksums", "pg_amcheck"):
+        if not os.access(scratch.bin_dir / name, os.X_OK) and (amcheck or name != "pg_amcheck"):
+            raise ConfigError(
+                f"{scratch.bin_dir / name} is not there: install the server's version on this "
+                "host or set the option bin_dir."
+            )
+
+
+def remove(scratch: Scratch) -> None:
+    """Stop what runs in the scratch folder and delete it; Refused when it is not dbops' own."""
+    root = scratch.root
+    if root.is_symlink() or (root.exists() and not root.is_dir()):
+        raise Refused(f"{root} is not a folder of dbops' own: remove it or set scratch_dir.")
+    if not root.exists():
+        return
+    if any(root.iterdir()) and not (root / _MARKER).is_file():
+        raise Refused(
+            f"{root} holds files that no drill has put there: empty it or set scratch_dir."
+        )
+    stop(scratch)
+    shutil.rmtree(root)
+
+
+def process(scratch: Scratch) -> int | None:
+    """Return the process that serves the scratch data, None when there is none.
+
+    A process number left over in ``postmaster.pid`` may belong to a stranger by now: it counts only
+    when that process works in the scratch data directory.
+    """
+    try:
+        pid = int((scratch.data / "postmaster.pid").read_text().split("\n", 1)[0])
+        here = os.path.samefile(f"/proc/{pid}/cwd", scratch.data)
+    except (OSError, ValueError):
+        return None
+    return pid if here else None
+
+
+def stop(scratch: Scratch) -> None:
+    """Stop the server if it runs: cleanly, and at once if that takes too long."""
+    for mode in ("fast", "immediate"):
+        if process(scratch) is None:
+            return
+        runner.capture(
+            scratch.tool(
+                "pg_ctl", "stop", "-w", "-s", "-m", mode, "-t", str(_STOP_SECONDS),
+                "-D", str(scratch.data), limit=_STOP_SECONDS + 30,
+            )
+        )  # fmt: skip
+    if process(scratch) is not None:
+        raise CommandFailed(f"The scratch server in {scratch.root} does not stop: look at its log.")
+
+
+def control_data(scratch: Scratch) -> dict[str, str]:
+    """Return what ``pg_controldata`` says about the restored data, by its labels."""
+    said = runner.check(scratch.tool("pg_controldata", "-D", str(scratch.data), limit=60)).stdout
+    pairs = (line.split(":", 1) for line in said.splitlines() if ":" in line)
+    return {label.strip(): value.strip() for label, value in pairs}
+
+
+def limits(control: dict[str, str]) -> dict[str, int]:
+    """Return the settings that a standby must have no lower than its primary had."""
+    found = dict(_FLOORS)
+    for label, value in control.items():
+        name = label.removesuffix(" setting")
+        name = _CONTROL_NAMES.get(name, name)
+        if name in found and value.isdigit():
+            found[name] = max(found[name], int(value))
+    return found
+
+
+def configure(scratch: Scratch, recovery: dict[str, str]) -> None:
+    """Replace every setting that came with the backup by the scratch server's own."""
+    settings: dict[str, object] = {
+        "listen_addresses": "",
+        "unix_socket_directories": scratch.socket_dir,
+        "unix_socket_permissions": "0700",
+        "port": scratch.port,
+        "hba_file": scratch.root / "hba.conf",
+        "ident_file": scratch.root / "ident.conf",
+        **limits(control_data(scratch)),
+        "shared_buffers": "128MB",
+        "maintenance_work_mem": "256MB",
+        "wal_level": "replica",
+        "archive_mode": "off",
+        "hot_standby": "on",
+        "autovacuum": "off",
+        "max_logical_replication_workers": 0,
+        "jit": "off",
+        "logging_collector": "off",
+        "lc_messages": "C",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        "restore_command": f'cp "{scratch.wal}/%f" "%p"',
+        **recovery,
+    }
+    lines = [f"{name} = '{_quoted(value)}'\n" for name, value in settings.items()]
+    (scratch.root / "hba.conf").write_text("local all all peer map=drill\n")
+    (scratch.root / "ident.conf").write_text(
+        f"drill root postgres\ndrill {scratch.user} postgres\n"
+    )
+    for name in ("hba.conf", "ident.conf"):
+        _give(scratch, scratch.root / name)
+    for name, text in (
+        ("postgresql.conf", "".join(lines)),
+        ("postgresql.auto.conf", ""),
+        ("recovery.signal", ""),
+    ):
+        (scratch.data / name).unlink(missing_ok=True)
+        (scratch.data / name).write_text(text)
+        _give(scratch, scratch.data / name)
+    (scratch.data / "standby.signal").unlink(missing_ok=True)
+
+
+def _quoted(value: object) -> str:
+    return str(value).replace("\\", "\\\\").replace("'", "''")
+
+
+def _give(scratch: Scratch, path: Path) -> None:
+    account = pwd.getpwnam(scratch.user)
+    os.chown(path, account.pw_uid, account.pw_gid)
+    path.chmod(0o600)
+
+
+def start(scratch: Scratch, limit_seconds: float) -> None:
+    """Start the server in its cell and prove that the running process is cut off.
+
+    Returns when it answers, which in recovery is when the data are consistent.
+    """
+    scratch.log.unlink(missing_ok=True)
+    argv = (
+        str(scratch.bin_dir / "pg_ctl"), "start", "-w", "-s", "-t", str(max(1, int(limit_seconds))),
+        "-D", str(scratch.data), "-l", str(scratch.log),
+    )  # fmt: skip
+    try:
+        scratch.cell.run(
+            argv, title="The scratch server's start", timeout_seconds=limit_seconds + 30
+        )
+    except CommandFailed as error:
+        raise VerificationFailed(
+            f"The restored server does not start: {last_words(scratch) or error}"
+        ) from None
+    pid = process(scratch)
+    if pid is None:
+        raise VerificationFailed(f"The restored server has ended: {last_words(scratch)}")
+    isolation.prove_process(pid)
+
+
+def wait(
+    scratch: Scratch, what: str, done: Callable[[Connection], Any], limit_seconds: float
+) -> Any:
+    """Return the first true answer of ``done``; VerificationFailed when the server ends before."""
+    deadline = time.monotonic() + limit_seconds
+    while time.monotonic() < deadline:
+        if process(scratch) is None:
+            break
+        try:
+            with scratch.connect("postgres") as connection:
+                answer = done(connection)
+        except (DbopsError, psycopg.Error):
+            answer = None
+        if answer:
+            return answer
+        time.sleep(0.1)
+    else:
+        raise VerificationFailed(
+            f"The restored server did not {what} within {limit_seconds:.0f} seconds."
+        )
+    raise VerificationFailed(f"The restored server did not {what}: {last_words(scratch)}")
+
+
+def log_text(scratch: Scratch) -> str:
+    """Return what the server wrote since its last start."""
+    try:
+        return scratch.log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def last_words(scratch: Scratch) -> str:
+    """Return the newest complaint in the server's log as a sentence, empty when there is none."""
+    lines = [
+        line.split(":  ", 1)[1]
+        for line in log_text(scratch).splitlines()
+        if re.search(r"\b(FATAL|PANIC):  ", line)
+    ]
+    lines = [line for line in lines if not line.startswith("the database system is")]
+    return f"{lines[-1].rstrip('.')}." if lines else ""

@@ -1,0 +1,244 @@
+"""The content of one database inside one snapshot: rows, checksum and definition of each table.
+
+A table's checksum is the sum of a 64-bit hash over its rows, so neither order nor place matters.
+Counted are ordinary tables, leaf partitions and filled materialized views; not counted are
+unlogged and temporary tables, sequences, large objects and the system's own schemas.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from dbops.engines.postgresql.client import Connection, reason
+from dbops.errors import CommandFailed
+from dbops.manifest import DatabaseFingerprint, TableFingerprint
+
+ALGORITHM = "postgresql-row-hash-1"
+
+_SETTINGS = (
+    "SET LOCAL search_path = pg_catalog",
+    "SET LOCAL row_security = off",
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL lock_timeout = '2s'",
+    "SET LOCAL idle_in_transaction_session_timeout = 0",
+    "SET LOCAL timezone = 'UTC'",
+    "SET LOCAL datestyle = 'ISO'",
+    "SET LOCAL intervalstyle = 'postgres'",
+    "SET LOCAL bytea_output = 'hex'",
+    "SET LOCAL extra_float_digits = 1",
+    "SET LOCAL jit = off",
+    "SET LOCAL max_parallel_workers_per_gather = 2",
+)
+
+_TABLES = """
+SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relfilenode::int8
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'm') AND c.relpersistence = 'p' AND c.relispopulated
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp_)'
+ORDER BY n.nspname, c.relname"""
+
+_COLUMNS = """
+SELECT a.attrelid::int8, a.attname, tn.nspname, t.typname, t.typtype::text, a.atttypmod,
+       coalesce(co.collisdeterministic, true),
+       format_type(a.atttypid, a.atttypmod), a.attnotnull,
+       a.attidentity::text, a.attgenerated::text,
+       co.collname, pg_get_expr(d.adbin, d.adrelid)
+FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+JOIN pg_namespace tn ON tn.oid = t.typnamespace
+LEFT JOIN pg_collation co ON co.oid = a.attcollation
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE a.attrelid = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attrelid, a.attnum"""
+
+_PARTS = """
+SELECT conrelid::int8, conname, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE conrelid = ANY(%s) AND contype IN ('p', 'u', 'f', 'c', 'x')
+UNION ALL
+SELECT indrelid::int8, '', pg_get_indexdef(indexrelid) FROM pg_index
+WHERE indrelid = ANY(%s) AND indisvalid
+ORDER BY 1, 2, 3"""
+
+# Without a hash in any version: asking the server would leave an error in its log each time.
+_UNHASHED = frozenset(
+    ["json", "xml", "point", "box", "circle", "line", "lseg", "path", "polygon", "tsvector", "tsquery", "bit", "varbit", "money"]
+)
+
+
+class MovedError(Exception):
+    """The snapshot no longer holds for some table, because it was rewritten or is locked."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table as the snapshot's catalogue names it; ``kind`` is PostgreSQL's relkind."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    file_node: int
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """The quoted name with its schema."""
+        return sql.Identifier(self.schema, self.name)
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    type_schema: str
+    type_name: str
+    type_kind: str
+    type_modifier: int
+    deterministic: bool
+    definition: tuple[Any, ...]
+
+
+def begin(connection: Connection, snapshot: str | None = None) -> list[Table]:
+    """Open a read-only snapshot, hold every table against being rewritten, and name the tables.
+
+    ``snapshot`` is one exported by another session. Raises MovedError when a table was rewritten
+    since the snapshot or cannot be held now: roll back and begin anew.
+    """
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    if snapshot is not None:
+        connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+    connection.execute("; ".join(_SETTINGS))
+    tables = [Table(*row) for row in connection.execute(_TABLES).fetchall()]
+    try:
+        _hold(connection, tables)
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable):
+        raise MovedError from None
+    return tables
+
+
+def _hold(connection: Connection, tables: Sequence[Table]) -> None:
+    """Lock, because TRUNCATE and ALTER TABLE would empty a table even under an older snapshot."""
+    lockable = [sql.SQL("ONLY {}").format(t.identifier) for t in tables if t.kind == "r"]
+    if lockable:
+        connection.execute(
+            sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.SQL(", ").join(lockable))
+        )
+    for table in tables:
+        if table.kind == "m":
+            connection.execute(sql.SQL("SELECT FROM {} LIMIT 0").format(table.identifier))
+    now: dict[int, int | None] = dict(
+        connection.execute(
+            "SELECT oid::int8, pg_relation_filenode(oid::regclass)::int8 "
+            "FROM unnest(%s::oid[]) AS t(oid)",
+            [[table.oid for table in tables]],
+        ).fetchall()
+    )
+    if any(now.get(table.oid) != table.file_node for table in tables):
+        raise MovedError
+
+
+def digest(
+    connection: Connection, database: str, tables: Sequence[Table]
+) -> tuple[DatabaseFingerprint, int]:
+    """Read every table in the snapshot that :func:`begin` opened; return it and the bytes read.
+
+    Raises CommandFailed naming the table that cannot be read whole.
+    """
+    oids = [table.oid for table in tables]
+    columns: dict[int, list[_Column]] = {oid: [] for oid in oids}
+    for oid, name, schema, kind, sort, modifier, plain, *rest in connection.execute(
+        _COLUMNS, [oids]
+    ).fetchall():
+        columns[oid].append(_Column(name, schema, kind, sort, modifier, plain, tuple(rest)))
+    parts: dict[int, list[str]] = {oid: [] for oid in oids}
+    for oid, name, text in connection.execute(_PARTS, [oids, oids]).fetchall():
+        parts[oid].append(f"{name} {text}")
+    hashable = _hashable_types(connection, [c for group in columns.values() for c in group])
+    done: list[TableFingerprint] = []
+    size = 0
+    for table in tables:
+        rows, checksum = _sum(connection, database, table, columns[table.oid], hashable)
+        found = connection.execute("SELECT pg_table_size(%s::oid)", [table.oid]).fetchone()
+        size += int(found[0] or 0) if found else 0
+        done.append(
+            TableFingerprint(
+                name=f"{table.schema}.{table.name}",
+                rows=rows,
+                checksum=checksum,
+                definition=_definition(table, columns[table.oid], parts[table.oid]),
+            )
+        )
+    return DatabaseFingerprint(database=database, tables=tuple(done)), size
+
+
+def _sum(
+    connection: Connection,
+    database: str,
+    table: Table,
+    columns: Sequence[_Column],
+    hashable: set[tuple[str, str]],
+) -> tuple[int, str]:
+    fields = [field for column in columns for field in _fields(column, hashable)]
+    row_hash = (
+        sql.SQL("hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(fields))
+        if fields
+        else sql.SQL("0::int8")
+    )
+    query = sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM {} {} AS t").format(
+        row_hash, sql.SQL("ONLY" if table.kind == "r" else ""), table.identifier
+    )
+    try:
+        row = connection.execute(query).fetchall()[0]
+    except psycopg.Error as error:
+        raise CommandFailed(
+            f"Table {table.schema}.{table.name} of database {database!r} cannot be read whole for "
+            f"the fingerprint: {reason(error)}."
+        ) from None
+    return int(row[0]), format(int(row[1]) % (1 << 128), "032x")
+
+
+def _fields(column: _Column, hashable: set[tuple[str, str]]) -> list[sql.Composable]:
+    """Return what of a column enters the hash, so that values that differ at all hash apart.
+
+    The hashes of PostgreSQL follow its ``=``: 1.0 equals 1.00, citext ignores case, and int8
+    folds its halves together. Those are made to differ here.
+    """
+    value = sql.Identifier("t", column.name)
+    kind = (column.type_schema, column.type_name)
+    own = column.type_schema != "pg_catalog" and column.type_kind in ("b", "d")
+    loose = kind == ("pg_catalog", "numeric") and column.type_modifier == -1
+    if kind not in hashable or own or loose:
+        return [sql.SQL('{}::text COLLATE "C"').format(value)]
+    if not column.deterministic:
+        return [sql.SQL('{} COLLATE "C"').format(value)]
+    if kind == ("pg_catalog", "int8"):
+        return [value, sql.SQL("({} >> 32)::int4").format(value)]
+    return [value]
+
+
+def _hashable_types(connection: Connection, columns: Sequence[_Column]) -> set[tuple[str, str]]:
+    found: set[tuple[str, str]] = set()
+    kinds = {(column.type_schema, column.type_name) for column in columns}
+    for kind in sorted(kinds):
+        if kind[0] == "pg_catalog" and kind[1].removeprefix("_") in _UNHASHED:
+            continue
+        connection.execute("SAVEPOINT probe")
+        try:
+            connection.execute(
+                sql.SQL("SELECT hash_record_extended(ROW(NULL::{}), 0)").format(
+                    sql.Identifier(*kind)
+                )
+            )
+            found.add(kind)
+        except psycopg.errors.UndefinedFunction:
+            connection.execute("ROLLBACK TO SAVEPOINT probe")
+        connection.execute("RELEASE SAVEPOINT probe")
+    return found
+
+
+def _definition(table: Table, columns: Sequence[_Column], parts: Sequence[str]) -> str:
+    lines = [table.kind, *(repr((c.name, c.definition)) for c in columns), *sorted(parts)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]

@@ -1,0 +1,118 @@
+"""The drills that were done: a JSON file each under ``drills`` in the target's state directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from datetime import UTC
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from dbops.contract import DrillResult
+from dbops.errors import ConfigError, DbopsError
+from dbops.targets import Target, first_complaint
+
+SCHEMA = 1
+_RESULT = TypeAdapter(DrillResult)
+
+
+def directory(target: Target) -> Path:
+    """Return where the results of ``target`` are kept."""
+    return target.state_dir / "drills"
+
+
+def save(target: Target, result: DrillResult) -> Path:
+    """Write ``result`` whole or not at all and return its file, named by the time it began.
+
+    The file belongs to the group of the state directory, so that the exporter may read it.
+    """
+    folder = directory(target)
+    name = result.started_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ.json")
+    record = {"schema_version": SCHEMA, **_RESULT.dump_python(result, mode="json")}
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    try:
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        group = folder.parent.stat().st_gid
+        os.chown(folder, -1, group)
+        _write(folder / name, text + "\n", group)
+    except OSError as error:
+        raise ConfigError(
+            f"The drill's result cannot be written to {folder}: {error.strerror}."
+        ) from None
+    return folder / name
+
+
+def _write(path: Path, text: str, group: int) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), 0o640)
+            os.fchown(file.fileno(), -1, group)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def load(target: Target, warn: Callable[[str], None] = lambda sentence: None) -> list[DrillResult]:
+    """Return every readable result, oldest first; ``warn`` is told of each file that is not one."""
+    results = []
+    for path in _files(target):
+        try:
+            results.append(read(path))
+        except DbopsError as error:
+            warn(str(error))
+    return sorted(results, key=lambda result: result.started_at)
+
+
+def newest(target: Target, proven: bool = False) -> DrillResult | None:
+    """Return the newest readable result, or the newest ``proven`` one; None when there is none."""
+    for path in reversed(_files(target)):
+        try:
+            result = read(path)
+        except DbopsError:
+            continue
+        if result.proven or not proven:
+            return result
+    return None
+
+
+def read(path: Path) -> DrillResult:
+    """Return the result in ``path``; ConfigError names the file when it is torn or foreign."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        version = record.pop("schema_version", None) if isinstance(record, dict) else None
+        if version != SCHEMA:
+            raise ConfigError(
+                f"Drill result {path} has schema {version!r} and not {SCHEMA}: "
+                "it was written by another version and is left out."
+            )
+        return _RESULT.validate_python(record)
+    except OSError as error:
+        raise ConfigError(f"Drill result {path} cannot be read: {error.strerror}.") from None
+    except ValidationError as error:
+        raise ConfigError(
+            f"Drill result {path} is left out, it is not whole: {first_complaint(error)}."
+        ) from None
+    except (ValueError, RecursionError):
+        raise ConfigError(
+            f"Drill result {path} is torn and left out: remove it when it is not needed."
+        ) from None
+
+
+def _files(target: Target) -> list[Path]:
+    try:
+        return sorted(directory(target).glob("*.json"))
+    except OSError as error:
+        raise ConfigError(f"{directory(target)} cannot be read: {error.strerror}.") from None

@@ -1,0 +1,69 @@
+"""Locks: one run at a time for each cluster and kind of work on this host.
+
+The kernel drops a lock with the process that held it, so a killed run blocks nobody. What is *not*
+here: a lock across hosts.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dbops.errors import Busy, ConfigError
+from dbops.targets import Target, ensure_private_dir
+
+
+@contextmanager
+def hold(target: Target, what: str) -> Iterator[None]:
+    """Hold ``<state_dir>/<what>.lock`` while the block runs.
+
+    Raises Busy at once, naming the holder's process id, when another run holds it, and ConfigError
+    when the lock file cannot be opened.
+    """
+    path = _directory(target) / f"{what}.lock"
+    handle = _open(path)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
+            raise Busy(
+                f"Another {what} of {target.cluster!r} is running here "
+                f"(process {holder or 'unknown'}): wait for it, then run again."
+            ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+        os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)
+
+
+def _directory(target: Target) -> Path:
+    try:
+        return ensure_private_dir(target.state_dir)
+    except OSError as error:
+        raise ConfigError(
+            f"The state directory {target.state_dir} cannot be made: {error.strerror}."
+        ) from None
+
+
+def _open(path: Path) -> int:
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        handle = os.open(path, flags, 0o640)
+    except OSError as error:
+        raise ConfigError(f"The lock file {path} cannot be opened: {error.strerror}.") from None
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        os.close(handle)
+        raise ConfigError(f"The lock file {path} is not a plain file: remove it and run again.")
+    if os.geteuid() == 0:
+        # A lock made by root must not shut out the timer that runs as the directory's owner.
+        owner = path.parent.stat()
+        os.fchown(handle, owner.st_uid, owner.st_gid)
+    return handle

@@ -1,0 +1,1 @@
+"""The main job on real data: write, back up, destroy, restore, prove. ``make demo`` runs it."""

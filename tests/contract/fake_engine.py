@@ -1,0 +1,187 @@
+"""A second engine that keeps the contract honest: all in memory and files, no server.
+
+``ENGINE`` can do all but migrate, steered by ``target.options``: ``broken`` makes checks,
+verification and drills fail, ``hang_seconds`` makes ``collect`` wait.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+
+from dbops.contract import (
+    Backup,
+    BackupRequest,
+    Catalogue,
+    Check,
+    Control,
+    DrillRequest,
+    DrillResult,
+    DrillStep,
+    DrillTable,
+    Engine,
+    Progress,
+    RecoveryWindow,
+    RestoreRequest,
+    Sample,
+    VerifyResult,
+)
+from dbops.errors import ConfigError
+from dbops.manifest import DatabaseFingerprint, Fingerprint, Kind, Manifest, TableFingerprint
+from dbops.runner import Action, Command, Plan
+from dbops.targets import Target
+
+NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+LATER = datetime(2026, 5, 1, 12, 5, tzinfo=UTC)
+
+
+def check(target: Target) -> Iterator[Check]:
+    yield Check("server", True)
+    if target.options.get("broken"):
+        yield Check("archive", False, "3 files wait", "see whether the repository is up")
+
+
+def audit(target: Target) -> Sequence[Control]:
+    failing = bool(target.options.get("broken"))
+    return [
+        Control("FK-01", "A control", "fail" if failing else "pass", "detail"),
+        Control("FK-02", "Another", "waived", "", "because the owner said so"),
+    ]
+
+
+def _manifest(target: Target, kind: Kind, fingerprints: tuple[Fingerprint, ...]) -> Manifest:
+    return Manifest(
+        engine="fake",
+        version=target.version,
+        cluster=target.cluster,
+        member=target.member,
+        backup_id="B1",
+        kind=kind,
+        parent_id=None,
+        start=NOON,
+        stop=LATER,
+        start_point="1",
+        stop_point="2",
+        bytes_read=4096,
+        bytes_stored=1024,
+        encrypted=True,
+        tool="fake",
+        tool_version="1",
+        dbops_version="0",
+        fingerprints=fingerprints,
+    )
+
+
+def catalogue(target: Target) -> Catalogue:
+    manifest = _manifest(target, "full", tuple(fingerprint(target, lambda text: None)))
+    backups = (
+        Backup("B1", "full", NOON, LATER, 4096, 1024, None, True, False, manifest),
+        Backup("B2", "incremental", NOON, LATER, 10, 5, "B1", True, False),
+    )
+    return Catalogue(backups, RecoveryWindow(NOON, LATER))
+
+
+def take_backup(target: Target, request: BackupRequest, progress: Progress) -> Manifest:
+    progress("copying")
+    taken = tuple(fingerprint(target, progress)) if request.fingerprint else ()
+    return _manifest(target, request.kind, taken)
+
+
+def verify(target: Target, progress: Progress) -> VerifyResult:
+    problems = ("base/1: checksum differs",) if target.options.get("broken") else ()
+    return VerifyResult(3, problems)
+
+
+def plan_expire(target: Target, backup_id: str | None) -> Plan:
+    if backup_id not in {None, "B1"}:
+        raise ConfigError(f"No backup {backup_id!r} of {target.cluster!r}.")
+    return [Command(("/bin/true", backup_id or "all"), title="expire")]
+
+
+def plan_restore(target: Target, request: RestoreRequest) -> Plan:
+    mark = target.state_dir / "restored"
+
+    def write() -> None:
+        mark.write_text(repr(request))
+
+    return [
+        Action("set the data directory aside", lambda: None),
+        Command(("/bin/echo", "restoring", str(request.time or request.point or "newest"))),
+        Action(f"write {mark}", write),
+    ]
+
+
+def plan_discard(target: Target) -> Plan:
+    return [Action("remove the data set aside", lambda: None)]
+
+
+def fingerprint(target: Target, progress: Progress) -> Sequence[Fingerprint]:
+    rows = int(target.options.get("rows", 7))
+    table = TableFingerprint(name="public.t", rows=rows, checksum=f"{rows:x}")
+    return [
+        Fingerprint(
+            algorithm="fake-1",
+            point="2",
+            taken_at=LATER,
+            seconds=0.1,
+            bytes_read=100,
+            databases=(DatabaseFingerprint(database="app", tables=(table,)),),
+        )
+    ]
+
+
+def run_drill(target: Target, request: DrillRequest, progress: Progress) -> DrillResult:
+    ok = not target.options.get("broken")
+    progress("restoring")
+    return DrillResult(
+        engine="fake",
+        cluster=target.cluster,
+        backup_id=request.backup_id or "B1",
+        started_at=NOON,
+        finished_at=LATER,
+        proven=ok,
+        reason="" if ok else "app public.t: 7 rows expected, 6 found",
+        rpo_seconds=2.0,
+        rto_seconds=20.0,
+        rpo_objective_seconds=target.objectives.rpo_seconds,
+        rto_objective_seconds=target.objectives.rto_seconds,
+        bytes_restored=4096,
+        steps=(DrillStep("restore", ok, 1.0),),
+        tables=(DrillTable("app", "public.t", 7, 7 if ok else 6, ok),),
+    )
+
+
+def heartbeat(target: Target, stop: Callable[[], bool]) -> None:
+    while not stop():
+        time.sleep(0.01)
+
+
+def collect(target: Target) -> Iterator[Sample]:
+    yield Sample("dbops_role", 1, (("role", "primary"),), "The role held.")
+    time.sleep(float(target.options.get("hang_seconds", 0)))
+    yield Sample("dbops_up", 1, (), "Whether the server answers.")
+    yield Sample("dbops_replication_lag_seconds", 1.5, (), "Lag.")
+    yield Sample("dbops_replication_lag_seconds_known", 1, (), "Whether it was measured.")
+    yield Sample("dbops_backup_last_success_timestamp_seconds", NOON.timestamp(), ())
+
+
+ENGINE = Engine(
+    name="fake",
+    title="Fake",
+    default_port=1,
+    check=check,
+    audit=audit,
+    catalogue=catalogue,
+    take_backup=take_backup,
+    verify=verify,
+    plan_expire=plan_expire,
+    plan_restore=plan_restore,
+    plan_discard=plan_discard,
+    fingerprint=fingerprint,
+    run_drill=run_drill,
+    heartbeat=heartbeat,
+    collect=collect,
+)
+
+BARE = Engine(name="bare", title="Bare", default_port=2, ansible_verbs=())

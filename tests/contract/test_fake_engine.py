@@ -1,0 +1,143 @@
+"""The fake engine goes through every command: no command knows an engine by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dbops import cli
+from dbops.commands.docs import walk
+from tests.conftest import WriteTarget
+
+Capture = pytest.CaptureFixture[str]
+
+JSON_COMMANDS = [
+    "engines",
+    "status",
+    "check",
+    "audit",
+    "backup take --type incremental",
+    "backup list",
+    "backup verify",
+    "restore run --confirm flights",
+    "restore run --dry-run",
+    "restore discard --confirm flights",
+    "drill run",
+    "drill history",
+    "fingerprint",
+]
+TABLE_COMMANDS = [
+    *JSON_COMMANDS,
+    "audit --metrics",
+    "backup take --dry-run",
+    "backup take --no-fingerprint --type log",
+    "backup expire --dry-run",
+    "backup expire --backup-id B1 --confirm flights",
+    "restore discard --dry-run",
+    "drill run --dry-run",
+    "drill report --output -",
+]
+
+
+def run(line: str) -> int:
+    return cli.run(line.split())
+
+
+@pytest.mark.parametrize("line", TABLE_COMMANDS)
+def test_every_command_speaks_to_people(
+    line: str, write_target: WriteTarget, capsys: Capture
+) -> None:
+    write_target()
+    assert run(line) == 0, capsys.readouterr().err
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("line", JSON_COMMANDS)
+def test_every_command_speaks_to_programs(
+    line: str, write_target: WriteTarget, capsys: Capture
+) -> None:
+    write_target()
+    assert run(f"{line} --json") == 0, capsys.readouterr().err
+    json.loads(capsys.readouterr().out)
+
+
+def test_no_command_is_forgotten_here() -> None:
+    elsewhere = {"heartbeat", "exporter", "fleet status", "play", "completion"}
+    tried = {" ".join(line.split(" -")[0].split()) for line in TABLE_COMMANDS}
+    leaves = {
+        path.removeprefix("dbops ")
+        for path, command in walk(cli.cli)
+        if not hasattr(command, "commands")
+    }
+    assert leaves - elsewhere == tried
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "check",
+        "audit",
+        "backup take",
+        "backup list",
+        "backup verify",
+        "backup expire",
+        "restore run",
+        "restore discard",
+        "drill run",
+        "fingerprint",
+        "heartbeat",
+    ],
+)
+def test_an_engine_that_cannot_says_so(
+    line: str, write_target: WriteTarget, capsys: Capture
+) -> None:
+    write_target(engine="bare")
+    assert run(line) == 3
+    assert "Bare has no" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("check", "1 of 3 checks failed"),
+        ("audit", "FK-01"),
+        ("backup verify", "base/1"),
+        ("drill run", "7 rows expected, 6 found"),
+    ],
+)
+def test_what_is_not_proven_ends_with_six(
+    line: str, words: str, write_target: WriteTarget, capsys: Capture
+) -> None:
+    write_target(options={"broken": True})
+    assert run(line) == 6
+    assert words in capsys.readouterr().err
+
+
+def test_a_failed_drill_is_recorded(write_target: WriteTarget, capsys: Capture) -> None:
+    write_target(options={"broken": True})
+    run("drill run")
+    capsys.readouterr()
+    assert run("drill history --json") == 0
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    assert [one["proven"] for one in found] == [False]
+
+
+def test_support_table_lists_both(fakes: None, capsys: Capture) -> None:
+    assert run("engines --json") == 0
+    by_name = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+    assert by_name["fake"]["drill"] is True
+    assert by_name["bare"]["drill"] is False
+    assert by_name["fake"]["migrate"] is False
+
+
+def test_fingerprint_compares(write_target: WriteTarget, tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "before.json"
+    write_target()
+    assert run(f"fingerprint --output {file}") == 0
+    assert run(f"fingerprint --compare {file}") == 0
+    write_target(options={"rows": 8})
+    assert run(f"fingerprint --compare {file}") == 6
+    assert "1 places" in capsys.readouterr().err

@@ -1,0 +1,71 @@
+"""Output: nothing secret, nothing that steers a terminal, whole files."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from dbops import output, runner
+from dbops.errors import ConfigError
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_secrets_and_escapes_never_show(capsys: Capture) -> None:
+    secret = runner.register_secret('canary"quote')
+    output.line(f"a {secret} \x1b[2J")
+    output.note(secret)
+    output.table(["A"], [[secret + "\x07"]], title=secret)
+    output.data({"x": [secret], secret: datetime(2026, 1, 1, tzinfo=UTC)})
+    out, err = capsys.readouterr()
+    for text in (out, err):
+        assert "canary" not in text
+        assert "\x1b" not in text
+        assert "\x07" not in text
+    assert json.loads(out[out.index("{") :]) == {
+        "x": ["********"],
+        "********": "2026-01-01T00:00:00Z",
+    }
+
+
+def test_markup_is_text(capsys: Capture) -> None:
+    output.table(["A"], [["[red]x[/red]"]])
+    assert "[red]x[/red]" in capsys.readouterr().out
+
+
+def test_wide_tables_are_not_cut_in_a_pipe(capsys: Capture) -> None:
+    output.table(["A", "B"], [["x" * 120, "y" * 120]])
+    assert "x" * 120 in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 * 1024**4, "5.0 TiB")]
+)
+def test_sizes(count: int, text: str) -> None:
+    assert output.size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(None, "-"), (1.25, "1.2 s"), (125, "2 min 5 s"), (7260, "2 h 1 min")]
+)
+def test_spans(count: float | None, text: str) -> None:
+    assert output.seconds(count) == text
+
+
+def test_progress_is_plain_lines_without_a_terminal(capsys: Capture) -> None:
+    with output.progress() as tell:
+        tell("one")
+    assert capsys.readouterr().err == "one\n"
+
+
+def test_files_are_whole_or_absent(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    output.write_file(path, "text")
+    assert path.read_text() == "text"
+    assert path.stat().st_mode & 0o777 == 0o640
+    with pytest.raises(ConfigError):
+        output.write_file(tmp_path / "no" / "f", "text")
+    assert [file.name for file in tmp_path.iterdir()] == ["f"]
