@@ -193,6 +193,7 @@ class Engine:
     verify: Callable[[Target, Progress], VerifyResult] | None = None
     plan_expire: Callable[[Target, str | None], Plan] | None = None
     plan_restore: Callable[[Target, RestoreRequest], Plan] | None = None
+    plan_salvage: Callable[[Target], Plan] | None = None
     plan_discard: Callable[[Target], Plan] | None = None
     fingerprint: Callable[[Target, Progress], Sequence[Fingerprint]] | None = None
     run_drill: Callable[[Target, DrillRequest, Progress], DrillResult] | None = None

@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> int:
     os.setuid(account.pw_uid)
     os.environ["HOME"] = account.pw_dir
     # This very process becomes the program: what was proven for one holds for the other.
-    return os.execv(program[0], program)  # noqa: S606
+    return os.execv(program[0], program)
 
 
 if __name__ == "__main__":

@@ -212,6 +212,8 @@ def _backup(site: Fleet) -> None:
 
 def _drill_rows(site: Fleet) -> list[Row]:
     history = json.loads(site.ssh("drill1", "dbops", "drill", "history", "--json"))
+    if not history:
+        return [("drill proven", "yes", "no drill came to an end", False)]
     last = history[-1]
     rows: list[Row] = [("drill proven", "yes", "yes" if last["proven"] else last["reason"], last["proven"])]
     same = sum(1 for table in last["tables"] if table["equal"])

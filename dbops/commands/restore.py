@@ -81,6 +81,34 @@ def _request(
 
 @restore.command()
 @options.cluster
+@options.dry_run
+@options.as_json
+def salvage(cluster: str | None, dry_run: bool, json_output: bool) -> None:
+    """Archive the log that only this stopped member still has, so that a restore loses less.
+
+    For a cluster that was stopped to be restored: the restored server begins a new history, and
+    the old one must not go on after this. playbooks/restore.yml does it by itself.
+
+    \b
+    Examples:
+      dbops restore salvage --cluster flights --dry-run
+      dbops restore salvage --cluster flights
+    """
+    target = options.pick(cluster)
+    plan = options.ability(target, lambda engine: engine.plan_salvage, "restore")(target)
+    _carry_out(
+        target,
+        plan,
+        target.cluster,
+        "archives the log of this member",
+        f"Archived {len(plan)} log files of {target.cluster} that only this member had.",
+        dry_run=dry_run,
+        json_output=json_output,
+    )
+
+
+@restore.command()
+@options.cluster
 @options.confirm
 @options.dry_run
 @options.as_json

@@ -222,7 +222,10 @@ class _Listener:
 
 
 def _sentence(host: str, task: str, word: str, result: dict[str, Any]) -> str:
-    said = " ".join(str(result.get("msg") or result.get("stderr") or "").split())
+    said = " ".join(str(result.get("msg") or "").split())
+    last = str(result.get("stderr") or "").strip().splitlines()[-1:]
+    if last and (not said or said == "non-zero return code"):
+        said = last[0]
     if word == "unreachable":
         if "IDENTIFICATION HAS CHANGED" in said or "differs from the key" in said:
             return (

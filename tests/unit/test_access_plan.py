@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from plugins.module_utils.postgresql_access import scram
@@ -22,6 +24,7 @@ from plugins.module_utils.postgresql_access.names import PUBLIC, AccessError, ch
 from plugins.module_utils.postgresql_access.privileges import plan_privileges
 from plugins.module_utils.postgresql_access.roles import plan_roles, split_names
 from plugins.module_utils.postgresql_access.step import Step, difference
+from plugins.modules import postgresql_access, postgresql_state
 from plugins.modules.postgresql_access import ARGUMENTS
 
 TABLE = Target("table", "app", "flights")
@@ -355,3 +358,20 @@ def test_default_privileges_name_the_owner_and_the_schema() -> None:
         'ALTER DEFAULT PRIVILEGES FOR ROLE "owner" IN SCHEMA "app" GRANT SELECT ON TABLES'
         ' TO "app" WITH GRANT OPTION',
     ]
+
+
+def check_documented(documented: dict[str, Any], options: dict[str, Any]) -> None:
+    """Compare what a module says about its options with what it takes."""
+    assert set(documented) == set(options)
+    for name, option in options.items():
+        for key in ("type", "elements", "default", "required", "choices"):
+            assert documented[name].get(key) == option.get(key), (name, key)
+        if "options" in option:
+            check_documented(documented[name]["suboptions"], option["options"])
+
+
+@pytest.mark.parametrize("module", [postgresql_access, postgresql_state])
+def test_the_documentation_is_that_of_the_arguments(module: ModuleType) -> None:
+    check_documented(yaml.safe_load(module.DOCUMENTATION)["options"], module.ARGUMENTS)
+    assert yaml.safe_load(module.EXAMPLES)
+    assert yaml.safe_load(module.RETURN)

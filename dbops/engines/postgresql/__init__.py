@@ -13,6 +13,7 @@ from dbops.engines.postgresql import (
     heartbeat,
     monitor,
     restore,
+    salvage,
     retention,
 )
 
@@ -27,6 +28,7 @@ ENGINE = Engine(
     verify=retention.verify,
     plan_expire=retention.plan_expire,
     plan_restore=restore.plan_restore,
+    plan_salvage=salvage.plan_salvage,
     plan_discard=restore.plan_discard,
     fingerprint=fingerprint.fingerprint,
     run_drill=drill.run_drill,

@@ -31,7 +31,7 @@ _SETTINGS = (
 )
 _ARCHIVER = (
     "SELECT last_archived_wal, last_archived_time, last_failed_wal, last_failed_time, "
-    "current_setting('archive_timeout')::interval FROM pg_stat_archiver"
+    "clock_timestamp() - pg_postmaster_start_time() FROM pg_stat_archiver"
 )
 _SLOTS = (
     "SELECT slot_name, active, coalesce(wal_status, 'unknown') FROM pg_replication_slots "
@@ -138,15 +138,17 @@ def _archive_command(opts: Options, connection: Connection) -> Check:
 def archiver(connection: Connection, rpo_seconds: float) -> Check:
     """Check that archiving goes on, and that the newest segment is not older than promised."""
     name = "archiver works"
-    wal, last, failed_wal, failed, _ = _row(connection, _ARCHIVER)
+    wal, last, failed_wal, failed, up = _row(connection, _ARCHIVER)
+    limit = max(rpo_seconds, 180)
     hint = "read the server's and pgBackRest's log on the primary"
     if failed is not None and (last is None or failed > last):
         return Check(name, False, f"{failed_wal} failed at {failed:%Y-%m-%dT%H:%M:%SZ}", hint)
     if last is None:
-        return Check(name, False, "nothing was archived since statistics began", hint)
+        young = bool(up.total_seconds() <= limit)
+        return Check(name, young, "nothing was archived since statistics began", hint)
     age = (datetime.now(UTC) - last).total_seconds()
     detail = f"{wal} {age:.0f} s ago"
-    return Check(name, age <= max(rpo_seconds, 180), detail, hint)
+    return Check(name, age <= limit, detail, hint)
 
 
 def _primary(target: Target, connection: Connection) -> Iterator[Check]:

@@ -138,9 +138,11 @@ def _open(parameters: dict[str, Any], where: str) -> Connection:
 
 
 def reason(error: psycopg.Error) -> str:
-    """Return the last line of what a server or libpq said, without its full stop."""
+    """Return what the server said, or the last line of what libpq said, without its full stop."""
+    if error.diag.message_primary:
+        return error.diag.message_primary.rstrip(".")
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    noise = ("Is the server", "Multiple connection")
+    noise = ("Is the server", "Multiple connection", "This probably", "before or while")
     lines = [line for line in lines if not line.startswith(noise)]
     text = lines[-1] if lines else type(error).__name__
     text = re.sub(r"^- host: .*?error: ", "", text)

@@ -202,7 +202,8 @@ def parse_info(text: str, stanza: str) -> Stanza:
     ``info`` ends with status 0 whatever it found: only its own status codes tell.
     """
     try:
-        data: dict[str, Any] = next(item for item in json.loads(text, strict=False) if item["name"] == stanza)
+        answer = json.loads(text, strict=False)
+        data: dict[str, Any] = next(item for item in answer if item["name"] == stanza)
     except (ValueError, StopIteration, KeyError, TypeError):
         raise CommandFailed("pgbackrest info did not answer with the stanza's JSON.") from None
     for repository in data.get("repo", ()):

@@ -79,7 +79,7 @@ def content(
     names = [name for name in databases(scratch) if whole or name in wanted]
     try:
         found = fingerprint.fingerprint_databases(scratch.connect, names)
-    except tables.Moved:
+    except tables.MovedError:
         raise VerificationFailed("The restored tables are not as their catalogue says.") from None
     actual = expected.model_copy(update={"databases": tuple(found)})
     differences = compare(expected, actual)

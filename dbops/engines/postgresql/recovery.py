@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from dbops.engines.postgresql import client, heartbeat
+from dbops.engines.postgresql import client, heartbeat, wal
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.destination import Destination
 from dbops.engines.postgresql.options import Options
@@ -55,7 +55,10 @@ def steps(
             partial(_wait, opts, kept, lambda line: None),
             watched=partial(_wait, opts, kept),
         ),
-        Action("remove the recovery settings from postgresql.auto.conf", partial(_tidy, opts)),
+        Action(
+            "remove the recovery settings from postgresql.auto.conf and settle the archiver",
+            partial(_tidy, opts),
+        ),
         Action(
             "verify that checksums are on and that the heartbeat can be read",
             partial(_prove_restored, opts, kept),
@@ -181,6 +184,9 @@ def _tidy(opts: Options) -> None:
         for name in _SETTINGS:
             connection.execute(sql.SQL("ALTER SYSTEM RESET {}").format(sql.Identifier(name)))
         connection.execute("SELECT pg_reload_conf()")
+        row = connection.execute("SELECT pg_walfile_name(pg_current_wal_lsn())").fetchall()[0]
+        connection.execute("CHECKPOINT")
+    settle_archive(opts, wal.split_segment(str(row[0]))[0])
     leftover = [
         name
         for name in ("recovery.signal", "standby.signal")
@@ -192,11 +198,31 @@ def _tidy(opts: Options) -> None:
         )
 
 
+def settle_archive(opts: Options, timeline: int) -> None:
+    """Keep the archiver off segments of timelines before ``timeline``.
+
+    What of them lies here came from the archive, or was preallocated by a restartpoint and holds
+    nothing; pushing the latter under a name that the archive has would stop the archiver for good.
+    """
+    place = opts.require_path("data_dir") / "pg_wal"
+    owner = place.stat()
+    for file in place.iterdir():
+        try:
+            former = wal.split_segment(file.name)[0] < timeline
+        except ValueError:
+            continue
+        done = place / "archive_status" / f"{file.name}.done"
+        if former and not done.exists():
+            done.with_suffix(".ready").unlink(missing_ok=True)
+            done.touch(mode=0o600)
+            if os.geteuid() == 0:
+                os.chown(done, owner.st_uid, owner.st_gid)
+
+
 def _prove_restored(opts: Options, kept: str) -> None:
     try:
         with _connect(opts) as connection:
             prove_server(connection)
-            connection.execute("CHECKPOINT")
     except (psycopg.Error, VerificationFailed) as error:
         words = client.reason(error) if isinstance(error, psycopg.Error) else str(error)
         raise VerificationFailed(f"The restored server is not sound: {words}; {kept}.") from None

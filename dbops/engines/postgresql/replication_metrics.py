@@ -147,7 +147,8 @@ def archiver_samples(row: tuple[Any, ...]) -> Iterator[Sample]:
     """Yield what would be lost if this primary and all standbys went away now."""
     name, age, known, failing, archived, failed, position = row
     try:
-        end = float((split_segment(str(name))[1] + 1) * SEGMENT_BYTES)
+        # The newest archived file may be a backup's label or a history file as well.
+        end = float((split_segment(str(name)[:24])[1] + 1) * SEGMENT_BYTES)
     except ValueError:
         end, known = 0.0, False
     yield from exposure(max(0.0, age), max(0.0, position - end), bool(known))

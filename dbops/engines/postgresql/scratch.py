@@ -10,8 +10,10 @@ import os
 import pwd
 import re
 import shutil
+import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ from dbops.errors import CommandFailed, ConfigError, DbopsError, Refused, Verifi
 _MARKER = ".dbops-scratch"
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/-]+")
 _STOP_SECONDS = 600
+_SILENCE_SECONDS = 30.0
+_READ_LIMIT = 4 * 1024 * 1024
 _FLOORS = {
     "max_connections": 100,
     "max_worker_processes": 8,
@@ -69,7 +73,7 @@ class Scratch:
     @property
     def log(self) -> Path:
         """The server's own log."""
-        return self.root / "server.log"
+        return self.socket_dir / "server.log"
 
     def tool(self, name: str, *arguments: str, limit: float | None = None) -> runner.Command:
         """Return the command for one of the server's programs, as its account."""
@@ -78,11 +82,15 @@ class Scratch:
 
     def connect(self, database: str) -> Connection:
         """Return an autocommit connection as the superuser; Unreachable when it does not answer."""
-        return connect_socket(self.socket_dir, self.port, database, "postgres", self.user)
+        # As root: the account alone may not be able to reach the folder, and hba.conf maps both.
+        return connect_socket(self.socket_dir, self.port, database, "postgres", "root")
 
 
 def create(scratch: Scratch) -> None:
-    """Make the empty folders, owned by the server's account; remove what a killed drill left."""
+    """Make the empty folders; remove what a killed drill left.
+
+    The folder itself is root's, so that the restored server cannot put anything in their place.
+    """
     if not _PLAIN_PATH.fullmatch(str(scratch.root)) or ".." in scratch.root.parts:
         raise ConfigError(
             f"The option scratch_dir {str(scratch.root)!r} is not a plain absolute path: "
@@ -91,12 +99,18 @@ def create(scratch: Scratch) -> None:
     remove(scratch)
     account = pwd.getpwnam(scratch.user)
     scratch.root.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    inner = (scratch.data, scratch.tablespaces, scratch.wal, scratch.socket_dir)
-    for folder in (scratch.root, *inner):
+    scratch.root.mkdir()
+    scratch.root.chmod(0o711)
+    (scratch.root / _MARKER).touch()
+    for folder in (scratch.data, scratch.tablespaces, scratch.wal, scratch.socket_dir):
         folder.mkdir(mode=0o700)
         os.chown(folder, account.pw_uid, account.pw_gid)
-        if folder == scratch.root:
-            (folder / _MARKER).touch()
+    request = runner.Command(("test", "-w", str(scratch.data)), user=scratch.user)
+    if runner.capture(request).status != 0:
+        raise ConfigError(
+            f"The account {scratch.user!r} cannot get into {scratch.root}: "
+            "let it pass through the folders above, or set the option scratch_dir."
+        )
 
 
 def check_tools(scratch: Scratch, amcheck: bool) -> None:
@@ -131,7 +145,7 @@ def process(scratch: Scratch) -> int | None:
     when that process works in the scratch data directory.
     """
     try:
-        pid = int((scratch.data / "postmaster.pid").read_text().split("\n", 1)[0])
+        pid = int(_read(scratch.data / "postmaster.pid").split("\n", 1)[0])
         here = os.path.samefile(f"/proc/{pid}/cwd", scratch.data)
     except (OSError, ValueError):
         return None
@@ -197,20 +211,12 @@ def configure(scratch: Scratch, recovery: dict[str, str]) -> None:
         **recovery,
     }
     lines = [f"{name} = '{_quoted(value)}'\n" for name, value in settings.items()]
-    (scratch.root / "hba.conf").write_text("local all all peer map=drill\n")
-    (scratch.root / "ident.conf").write_text(
-        f"drill root postgres\ndrill {scratch.user} postgres\n"
-    )
-    for name in ("hba.conf", "ident.conf"):
-        _give(scratch, scratch.root / name)
-    for name, text in (
-        ("postgresql.conf", "".join(lines)),
-        ("postgresql.auto.conf", ""),
-        ("recovery.signal", ""),
-    ):
-        (scratch.data / name).unlink(missing_ok=True)
-        (scratch.data / name).write_text(text)
-        _give(scratch, scratch.data / name)
+    users = f"drill root postgres\ndrill {scratch.user} postgres\n"
+    put(scratch, scratch.root / "postgresql.conf", "".join(lines), readable=True)
+    put(scratch, scratch.root / "hba.conf", "local all all peer map=drill\n", readable=True)
+    put(scratch, scratch.root / "ident.conf", users, readable=True)
+    put(scratch, scratch.data / "postgresql.auto.conf", "")
+    put(scratch, scratch.data / "recovery.signal", "")
     (scratch.data / "standby.signal").unlink(missing_ok=True)
 
 
@@ -218,10 +224,34 @@ def _quoted(value: object) -> str:
     return str(value).replace("\\", "\\\\").replace("'", "''")
 
 
-def _give(scratch: Scratch, path: Path) -> None:
+def put(scratch: Scratch, path: Path, text: str, readable: bool = False) -> None:
+    """Write a file anew, for the server's account alone or ``readable`` by all and root's.
+
+    Root writes where the restored server may have been at work: no link of its making is followed.
+    """
     account = pwd.getpwnam(scratch.user)
-    os.chown(path, account.pw_uid, account.pw_gid)
-    path.chmod(0o600)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(path.name, dir_fd=folder)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with os.fdopen(os.open(path.name, flags, 0o600, dir_fd=folder), "w") as file:
+            file.write(text)
+            if readable:
+                os.fchmod(file.fileno(), 0o644)
+            else:
+                os.fchown(file.fileno(), account.pw_uid, account.pw_gid)
+    finally:
+        os.close(folder)
+
+
+def _read(path: Path) -> str:
+    """Return the beginning of a plain file that the server wrote; OSError for anything else."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(f"{path} is not a plain file")
+        return file.read(_READ_LIMIT)
 
 
 def start(scratch: Scratch, limit_seconds: float) -> None:
@@ -233,6 +263,7 @@ def start(scratch: Scratch, limit_seconds: float) -> None:
     argv = (
         str(scratch.bin_dir / "pg_ctl"), "start", "-w", "-s", "-t", str(max(1, int(limit_seconds))),
         "-D", str(scratch.data), "-l", str(scratch.log),
+        "-o", f"-c config_file={scratch.root}/postgresql.conf",
     )  # fmt: skip
     try:
         scratch.cell.run(
@@ -253,28 +284,33 @@ def wait(
 ) -> Any:
     """Return the first true answer of ``done``; VerificationFailed when the server ends before."""
     deadline = time.monotonic() + limit_seconds
+    silent_since: float | None = None
     while time.monotonic() < deadline:
         if process(scratch) is None:
-            break
+            raise VerificationFailed(f"The restored server did not {what}: {last_words(scratch)}")
         try:
             with scratch.connect("postgres") as connection:
                 answer = done(connection)
-        except (DbopsError, psycopg.Error):
+            silent_since = None
+        except (DbopsError, psycopg.Error) as error:
             answer = None
+            silent_since = silent_since or time.monotonic()
+            if time.monotonic() - silent_since > _SILENCE_SECONDS:
+                raise VerificationFailed(
+                    f"The restored server runs and cannot be asked: {error}"
+                ) from None
         if answer:
             return answer
         time.sleep(0.1)
-    else:
-        raise VerificationFailed(
-            f"The restored server did not {what} within {limit_seconds:.0f} seconds."
-        )
-    raise VerificationFailed(f"The restored server did not {what}: {last_words(scratch)}")
+    raise VerificationFailed(
+        f"The restored server did not {what} within {limit_seconds:.0f} seconds."
+    )
 
 
 def log_text(scratch: Scratch) -> str:
     """Return what the server wrote since its last start."""
     try:
-        return scratch.log.read_text(encoding="utf-8", errors="replace")
+        return _read(scratch.log)
     except OSError:
         return ""
 

@@ -21,7 +21,7 @@ from dbops.contract import Progress
 from dbops.engines.postgresql import catalogue, pgbackrest, replay, wal
 from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.pgbackrest import StoredBackup
-from dbops.engines.postgresql.scratch import Scratch
+from dbops.engines.postgresql.scratch import Scratch, put
 from dbops.errors import CommandFailed, DbopsError, VerificationFailed
 from dbops.manifest import Manifest
 from dbops.targets import Target
@@ -214,8 +214,7 @@ def _name_damage(options: Options, error: CommandFailed) -> DbopsError:
 def fetch(options: Options, scratch: Scratch, log: Log, progress: Progress) -> None:
     """Bring every segment and history file of ``log`` into the scratch folder."""
     for name, text in log.files:
-        (scratch.wal / name).write_text(text)
-        shutil.chown(scratch.wal / name, scratch.user)
+        put(scratch, scratch.wal / name, text)
     with ThreadPoolExecutor(_FETCHERS) as pool:
         jobs = [
             pool.submit(_fetch_one, options, scratch, name, log.checksums[name])

@@ -65,9 +65,22 @@ WHERE indrelid = ANY(%s) AND indisvalid
 ORDER BY 1, 2, 3"""
 
 # Without a hash in any version: asking the server would leave an error in its log each time.
-_UNHASHED = frozenset(
-    ["json", "xml", "point", "box", "circle", "line", "lseg", "path", "polygon", "tsvector", "tsquery", "bit", "varbit", "money"]
-)
+_UNHASHED = {
+    "json",
+    "xml",
+    "point",
+    "box",
+    "circle",
+    "line",
+    "lseg",
+    "path",
+    "polygon",
+    "tsvector",
+    "tsquery",
+    "bit",
+    "varbit",
+    "money",
+}
 
 
 class MovedError(Exception):

@@ -1,0 +1,331 @@
+"""Content fingerprints on a private PostgreSQL: exact under a busy writer, and sharp.
+
+Needs PostgreSQL's server programs; as root the servers run as the account ``postgres``.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dbops.engines.postgresql import client, fingerprint, tables, wal
+from dbops.engines.postgresql.client import Connection
+from dbops.engines.postgresql.options import Options
+from dbops.errors import CommandFailed
+from dbops.manifest import DatabaseFingerprint, Fingerprint, compare
+
+PORTS = {"primary": 55471, "standby": 55472, "restored": 55473}
+ROW_TYPES = """
+CREATE TYPE pair AS (a int, b json);
+CREATE TABLE "odd ""name"" $(id)" (
+  "é;--" int PRIMARY KEY, j json, jb jsonb, x xml, p point, n numeric, big bigint, f float8,
+  ts timestamptz, bits bit(4), a int[], ja json[], c pair, t text);
+INSERT INTO "odd ""name"" $(id)" VALUES (1, '{"a":1}', '{"a":1}', '<a/>', '(1,2)', 1.0, 1, 0.1,
+  '2026-01-01Z', '1010', '{1,2}', array['{}'::json], (1, '{}'), 'x');
+CREATE TABLE none ();
+CREATE TABLE parts (id int, v text) PARTITION BY RANGE (id);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (100);
+INSERT INTO parts SELECT g, g FROM generate_series(1, 50) g;
+CREATE MATERIALIZED VIEW seen AS SELECT count(*) FROM parts;
+CREATE UNLOGGED TABLE scrap (id int);
+GRANT ALL ON SCHEMA public TO PUBLIC;
+"""
+
+
+def find_programs() -> Path | None:
+    """Return where the newest server programs are."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    elsewhere = shutil.which("initdb")
+    return found[-1].parent if found else Path(elsewhere).parent if elsewhere else None
+
+
+@dataclass
+class Place:
+    """A primary and its standby on sockets in one directory."""
+
+    root: Path
+    programs: Path
+    account: str
+
+    def run(self, program: str, *arguments: str, check: bool = True) -> str:
+        prefix = ["runuser", "-u", self.account, "--"] if os.geteuid() == 0 else []
+        done = subprocess.run(
+            [*prefix, str(self.programs / program), *arguments],
+            cwd=self.root,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        assert done.returncode == 0 or not check, done.stdout
+        return done.stdout
+
+    def start(self, name: str) -> None:
+        directory = str(self.root / name)
+        log = str(self.root / f"{name}.log")
+        self.run("pg_ctl", "-D", directory, "-l", log, "-w", "-t", "60", "start")
+
+    def stop(self, name: str) -> None:
+        self.run("pg_ctl", "-D", str(self.root / name), "-m", "immediate", "stop", check=False)
+
+    def connect(self, name: str, database: str = "app") -> Connection:
+        return client.connect_socket(self.root, PORTS[name], database, "postgres", self.account)
+
+    def options(self, name: str) -> Options:
+        return Options(
+            stanza="test",
+            port=PORTS[name],
+            socket_dir=self.root,
+            backup_user="backup",
+            os_user=self.account,
+        )
+
+    def take(self, name: str) -> tuple[Fingerprint, ...]:
+        return fingerprint.take(self.options(name), self.root / "state", lambda words: None)
+
+    def configure(self, name: str, *lines: str) -> None:
+        file = self.root / name / "postgresql.auto.conf"
+        with file.open("a", encoding="utf-8") as stream:
+            stream.writelines(f"{line}\n" for line in lines)
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server programs (initdb) are not installed")
+    account = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    if os.geteuid() == 0 and not any(entry.pw_name == account for entry in pwd.getpwall()):
+        pytest.skip("the account 'postgres', as which root runs the servers, does not exist")
+    # Not pytest's own directory: root's is closed to other accounts, and socket paths are short.
+    root = Path(tempfile.mkdtemp(prefix="dbops-pg-"))
+    if os.geteuid() == 0:
+        shutil.chown(root, account)
+    here = Place(root, programs, account)
+    try:
+        build(here)
+        yield here
+    finally:
+        for name in PORTS:
+            here.stop(name)
+        shutil.rmtree(root)
+
+
+def build(place: Place) -> None:
+    primary = str(place.root / "primary")
+    place.run("initdb", "-k", "-D", primary, "-U", "postgres", "--auth=trust", "-E", "UTF8")
+    os.mkdir(place.root / "archive", 0o700)
+    shutil.chown(place.root / "archive", place.account)
+    place.configure(
+        "primary",
+        f"port = {PORTS['primary']}",
+        f"unix_socket_directories = '{place.root}'",
+        "listen_addresses = ''",
+        "wal_level = logical",
+        "hot_standby_feedback = on",
+        "archive_mode = on",
+        f"archive_command = 'cp %p {place.root}/archive/%f'",
+        "fsync = off",
+        "shared_buffers = 32MB",
+    )
+    place.start("primary")
+    with place.connect("primary", "postgres") as connection:
+        connection.execute("CREATE ROLE backup LOGIN REPLICATION")
+        connection.execute("GRANT pg_read_all_data TO backup")
+        for function in (
+            "pg_wal_replay_pause()",
+            "pg_wal_replay_resume()",
+            "pg_get_wal_replay_pause_state()",
+        ):
+            connection.execute(f"GRANT EXECUTE ON FUNCTION {function} TO backup")
+        connection.execute("CREATE DATABASE app")
+    place.run("pgbench", *bench(place), "-i", "-q", "-s", "2")
+    with place.connect("primary") as connection:
+        connection.execute(ROW_TYPES)
+    copy(place, "standby", "-R")
+    place.start("standby")
+
+
+def bench(place: Place) -> tuple[str, ...]:
+    return ("-h", str(place.root), "-p", str(PORTS["primary"]), "-U", "postgres", "app")
+
+
+def copy(place: Place, name: str, *more: str) -> None:
+    source = ("-h", str(place.root), "-p", str(PORTS["primary"]), "-U", "postgres")
+    place.run("pg_basebackup", *source, "-c", "fast", "-D", str(place.root / name), *more)
+    place.configure(name, f"port = {PORTS[name]}", "archive_mode = off")
+
+
+def wait(what: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def only(found: tuple[Fingerprint, ...], database: str) -> DatabaseFingerprint:
+    return next(d for one in found for d in one.databases if d.database == database)
+
+
+def test_both_ways_agree(place: Place) -> None:
+    standby, primary = place.take("standby"), place.take("primary")
+    assert len(standby) == 1
+    assert len(primary) == 2
+    assert only(standby, "app") == only(primary, "app")
+    names = [table.name for table in only(primary, "app").tables]
+    assert 'public.odd "name" $(id)' in names
+    assert {"public.parts_1", "public.seen", "public.none"} <= set(names)
+    assert not {"public.parts", "public.scrap"} & set(names)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("UPDATE pgbench_accounts SET abalance = 7 WHERE aid = 77", "content"),
+        ("DELETE FROM pgbench_accounts WHERE aid = 77", "rows"),
+        ("DROP TABLE pgbench_history", "missing table"),
+        ("CREATE TABLE intruder (id int)", "unexpected table"),
+        ("ALTER TABLE pgbench_tellers ALTER tbalance SET NOT NULL", "definition"),
+        ("CREATE INDEX ON pgbench_tellers (bid)", "definition"),
+        ('UPDATE "odd ""name"" $(id)" SET j = \'{"a":2}\'', "content"),
+        ('UPDATE "odd ""name"" $(id)" SET j = \'{"a": 1}\'', "content"),
+        ('UPDATE "odd ""name"" $(id)" SET x = \'<b/>\'', "content"),
+        ('UPDATE "odd ""name"" $(id)" SET p = \'(2,1)\'', "content"),
+        ('UPDATE "odd ""name"" $(id)" SET n = 1.00', "content"),
+        ('UPDATE "odd ""name"" $(id)" SET big = 4294967296', "content"),
+        ('UPDATE "odd ""name"" $(id)" SET bits = \'1011\'', "content"),
+        ('UPDATE "odd ""name"" $(id)" SET ja = NULL', "content"),
+        ('UPDATE "odd ""name"" $(id)" SET c = (1, \'[]\')', "content"),
+        ("UPDATE parts SET v = 'x' WHERE id = 50", "content"),
+    ],
+)
+def test_one_change_is_found(place: Place, change: str, what: str) -> None:
+    with place.connect("primary", "postgres") as connection:
+        connection.execute("DROP DATABASE IF EXISTS copy WITH (FORCE)")
+        connection.execute("CREATE DATABASE copy TEMPLATE app")
+    with place.connect("primary", "copy") as connection:
+        connection.execute(change)
+
+    def connect(name: str) -> Connection:
+        return place.connect("primary", name)
+
+    before, after = fingerprint.fingerprint_databases(connect, ["app", "copy"])
+    found = compare(whole(before), whole(after))
+    assert [difference.what for difference in found] == [what]
+
+
+def whole(database: DatabaseFingerprint) -> Fingerprint:
+    return Fingerprint.model_validate(
+        {
+            "algorithm": tables.ALGORITHM,
+            "point": "0/0",
+            "taken_at": "2026-01-01T00:00:00Z",
+            "seconds": 0,
+            "bytes_read": 0,
+            "databases": [database.model_copy(update={"database": "app"})],
+        }
+    )
+
+
+def test_rows_hidden_from_the_account_are_an_error(place: Place) -> None:
+    with place.connect("primary") as connection:
+        connection.execute("CREATE TABLE hidden (id int)")
+        connection.execute("ALTER TABLE hidden ENABLE ROW LEVEL SECURITY")
+    try:
+        with pytest.raises(CommandFailed, match=r"public\.hidden"):
+            place.take("primary")
+    finally:
+        with place.connect("primary") as connection:
+            connection.execute("DROP TABLE hidden")
+
+
+def test_a_truncate_meanwhile_waits_and_is_not_mistaken(place: Place) -> None:
+    with place.connect("primary") as reader, place.connect("primary") as writer:
+        held = tables.begin(reader)
+        writer.execute("SET lock_timeout = '200ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            writer.execute("TRUNCATE parts")
+        found, _ = tables.digest(reader, "app", held)
+        reader.execute("ROLLBACK")
+    assert {table.name: table.rows for table in found.tables}["public.parts_1"] == 50
+
+
+def test_the_replay_goes_on_afterwards_and_after_a_killed_run(place: Place) -> None:
+    place.take("standby")
+    with place.connect("standby") as connection:
+        query = "SELECT pg_get_wal_replay_pause_state()"
+        assert connection.execute(query).fetchall() == [("not paused",)]
+        connection.execute("SELECT pg_wal_replay_pause()")
+        note = place.root / "state" / "replay-paused.json"
+        note.write_text('{"member": null}', encoding="utf-8")
+        place.take("standby")
+        assert connection.execute(query).fetchall() == [("not paused",)]
+        assert not note.exists()
+
+
+def test_restored_to_its_point_the_content_is_the_same(place: Place) -> None:
+    """Four writers never stop; five fingerprints each way; every one is met exactly."""
+    copy(place, "restored")
+    prefix = ["runuser", "-u", place.account, "--"] if os.geteuid() == 0 else []
+    writers = subprocess.Popen(
+        [*prefix, str(place.programs / "pgbench"), *bench(place), "-n", "-c", "4", "-T", "600"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=place.root,
+    )
+    try:
+        taken = [
+            one for _ in range(5) for way in PORTS if way != "restored" for one in place.take(way)
+        ]
+    finally:
+        writers.terminate()
+        writers.wait()
+    archive_all(place)
+    taken = [one for one in taken if one.rows]
+    assert len(taken) >= 10
+    for expected in sorted(taken, key=lambda one: wal.parse_lsn(one.point)):
+        assert compare(expected, content_at(place, expected)) == []
+
+
+def archive_all(place: Place) -> None:
+    with place.connect("primary") as connection:
+        connection.execute("SELECT pg_create_restore_point('end')")
+        row = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchall()[0]
+    wait(lambda: (place.root / "archive" / str(row[0])).exists())
+
+
+def content_at(place: Place, expected: Fingerprint) -> Fingerprint:
+    (place.root / "restored" / "recovery.signal").touch()
+    place.configure(
+        "restored",
+        f"restore_command = 'cp {place.root}/archive/%f %p'",
+        f"recovery_target_lsn = '{expected.point}'",
+        "recovery_target_inclusive = off",
+        f"recovery_target_timeline = {expected.timeline}",
+    )
+    place.start("restored")
+    try:
+        with place.connect("restored") as connection:
+            wait(
+                lambda: (
+                    connection.execute("SELECT pg_get_wal_replay_pause_state()").fetchall()
+                    == [("paused",)]
+                )
+            )
+        names = [database.database for database in expected.databases]
+        found = fingerprint.fingerprint_databases(
+            lambda name: place.connect("restored", name), names
+        )
+    finally:
+        place.run("pg_ctl", "-D", str(place.root / "restored"), "-m", "fast", "-w", "stop")
+    return expected.model_copy(update={"databases": found})

@@ -1,0 +1,396 @@
+"""The drill's verdict: nothing but a whole and sound drill is a proof."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from dbops.contract import DrillRequest, DrillStep, DrillTable
+from dbops.engines.postgresql import drill, scratch, supplies, wal
+from dbops.engines.postgresql.drill import STEPS, Findings
+from dbops.engines.postgresql.pgbackrest import StoredBackup
+from dbops.engines.postgresql.scratch import Scratch
+from dbops.errors import CommandFailed, ConfigError, Refused, Unreachable, VerificationFailed
+from dbops.isolation import Cell
+from dbops.manifest import Difference, Manifest
+from dbops.targets import Objectives, Target
+
+pytestmark = pytest.mark.unit
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+OBJECTIVES = Objectives(rpo_seconds=60, rto_seconds=600)
+
+
+def whole() -> Findings:
+    return Findings(
+        backup_id="20260301-010000F",
+        bytes_restored=1,
+        rpo_seconds=60.0,
+        restore_seconds=600.0,
+        answered=True,
+        steps=[DrillStep(name, True, 1.0) for name in STEPS],
+        tables=[DrillTable("air", "public.flights", 3, 3, True)],
+    )
+
+
+def test_a_whole_drill_at_its_objectives_is_a_proof() -> None:
+    assert drill.doubt(whole(), OBJECTIVES) is None
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_left_out_is_no_proof(name: str) -> None:
+    findings = whole()
+    findings.steps = [step for step in findings.steps if step.name != name]
+
+    assert name in (drill.doubt(findings, OBJECTIVES) or "")
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_failed_step_is_no_proof_and_gives_the_reason(name: str) -> None:
+    findings = whole()
+    findings.steps = [
+        DrillStep(step.name, step.name != name, 1, "It broke." if step.name == name else "fine")
+        for step in findings.steps
+    ]
+
+    assert drill.doubt(findings, OBJECTIVES) == "It broke."
+
+
+def _no_tables(findings: Findings) -> None:
+    findings.tables = []
+
+
+def _unequal(findings: Findings) -> None:
+    findings.tables.append(DrillTable("air", "public.x", 1, 1, False))
+
+
+def _different(findings: Findings) -> None:
+    findings.differences = [
+        Difference(database="air", table="public.x", what="content", expected="a", found="b")
+    ]
+
+
+def _no_rpo(findings: Findings) -> None:
+    findings.rpo_seconds = None
+
+
+def _late_rpo(findings: Findings) -> None:
+    findings.rpo_seconds = 60.1
+
+
+def _odd_rpo(findings: Findings) -> None:
+    findings.rpo_seconds = float("nan")
+
+
+def _no_answer(findings: Findings) -> None:
+    findings.answered = False
+
+
+def _slow(findings: Findings) -> None:
+    findings.restore_seconds = 600.1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "word"),
+    [
+        (_no_tables, "No table"),
+        (_unequal, "differs"),
+        (_different, "'public.x' of database 'air' differs in content"),
+        (_no_rpo, "recovery point was not measured"),
+        (_late_rpo, "recovery point is 60.1 s"),
+        (_odd_rpo, "recovery point"),
+        (_no_answer, "recovery time was not measured"),
+        (_slow, "recovery time is 600.1 s"),
+    ],
+)
+def test_anything_wanting_is_no_proof(spoil: Callable[[Findings], None], word: str) -> None:
+    findings = whole()
+    spoil(findings)
+
+    assert word in (drill.doubt(findings, OBJECTIVES) or "")
+
+
+def make_target(tmp_path: Path, part: str = "drill") -> Target:
+    return Target.model_validate(
+        {
+            "schema_version": 1,
+            "engine": "postgresql",
+            "cluster": "flights",
+            "part": part,
+            "member": "drill1",
+            "version": "15",
+            "members": ["pg1"],
+            "objectives": {"rpo_seconds": 60, "rto_seconds": 600},
+            "state_dir": str(tmp_path),
+            "options": {
+                "stanza": "flights",
+                "bin_dir": "/nowhere",
+                "scratch_dir": str(tmp_path / "scratch"),
+                "hosts": {"pg1": "192.0.2.1"},
+            },
+        }
+    )
+
+
+def test_only_a_drill_host_drills(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        drill.run_drill(make_target(tmp_path, "member"), DrillRequest(), lambda words: None)
+
+
+def test_without_isolation_nothing_else_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Cell) -> str:
+        raise VerificationFailed("Isolation is not proven: it sees eth0.")
+
+    monkeypatch.setattr(Cell, "prove", refuse)
+
+    result = drill.run_drill(make_target(tmp_path), DrillRequest(), lambda words: None)
+
+    assert not result.proven
+    assert result.reason == "Isolation is not proven: it sees eth0."
+    assert [step.name for step in result.steps] == ["isolation", "clean-up"]
+    assert result.rto_seconds is None
+
+
+@pytest.mark.parametrize(
+    "error", [CommandFailed("The tool broke."), OSError(28, "No space left on device", "/x")]
+)
+def test_whatever_breaks_is_a_result_and_the_scratch_is_cleaned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    cleaned: list[Scratch] = []
+
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Cell, "prove", lambda self: "alone")
+    monkeypatch.setattr(supplies, "choose", broken)
+    monkeypatch.setattr(scratch, "remove", cleaned.append)
+
+    result = drill.run_drill(make_target(tmp_path), DrillRequest(), lambda words: None)
+
+    assert not result.proven
+    assert result.reason.endswith(".")
+    assert "Traceback" not in result.reason
+    assert len(cleaned) == 1
+
+
+def test_an_interrupted_drill_cleans_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaned: list[Scratch] = []
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Cell, "prove", lambda self: "alone")
+    monkeypatch.setattr(supplies, "choose", interrupt)
+    monkeypatch.setattr(scratch, "remove", cleaned.append)
+
+    with pytest.raises(KeyboardInterrupt):
+        drill.run_drill(make_target(tmp_path), DrillRequest(), lambda words: None)
+    assert len(cleaned) == 1
+
+
+def make_stored(error: bool = False) -> StoredBackup:
+    return StoredBackup(
+        label="20260301-010000F",
+        kind="full",
+        prior=None,
+        start=NOW,
+        stop=NOW,
+        start_lsn="0/2000028",
+        stop_lsn="0/2000100",
+        start_segment="000000010000000000000002",
+        stop_segment="000000010000000000000002",
+        size=1000,
+        read=1000,
+        stored=500,
+        error=error,
+        tool_version="2.45",
+        database_id=1,
+    )
+
+
+def make_manifest(**changes: object) -> Manifest:
+    return Manifest.model_validate(
+        {
+            "engine": "postgresql",
+            "version": "15",
+            "cluster": "flights",
+            "member": "pg1",
+            "backup_id": "20260301-010000F",
+            "kind": "full",
+            "parent_id": None,
+            "start": NOW,
+            "stop": NOW,
+            "start_point": "0/2000028",
+            "stop_point": "0/2000100",
+            "bytes_read": 1,
+            "bytes_stored": 1,
+            "encrypted": True,
+            "tool": "pgbackrest",
+            "tool_version": "2.45",
+            "dbops_version": "0.1.0",
+            **changes,
+        }
+    )
+
+
+FINGERPRINT = {
+    "algorithm": "postgresql-row-hash-1",
+    "point": "0/5000000",
+    "timeline": 1,
+    "taken_at": NOW,
+    "seconds": 1,
+    "bytes_read": 1,
+    "databases": [],
+}
+
+
+def test_what_cannot_be_proven_is_refused() -> None:
+    for stored, manifest, word in (
+        (make_stored(), None, "no manifest"),
+        (make_stored(), make_manifest(), "no content fingerprint"),
+        (make_stored(error=True), make_manifest(fingerprints=[FINGERPRINT]), "damaged"),
+    ):
+        with pytest.raises(VerificationFailed, match=word):
+            supplies.provable(stored, manifest)
+
+
+def test_a_log_that_ends_before_the_fingerprint_names_the_segment() -> None:
+    log = supplies.Log(("000000010000000000000002",), 1, (), NOW, {})
+    supply = supplies.Supplies(make_stored(), make_manifest(fingerprints=[FINGERPRINT]), log)
+
+    with pytest.raises(VerificationFailed, match="000000010000000000000005"):
+        supplies.check_reach(supply)
+
+
+def make_scratch(root: Path) -> Scratch:
+    return Scratch(root, Path("/nowhere"), "nobody", 5432, Cell("nobody", ()))
+
+
+def test_a_small_disk_is_noticed_before_anything_is_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Usage:
+        free = 10
+
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
+    log = supplies.Log(("000000010000000000000002",), 1, (), NOW, {})
+    supply = supplies.Supplies(make_stored(), make_manifest(), log)
+
+    with pytest.raises(VerificationFailed, match="too small"):
+        supplies.check_space(make_scratch(tmp_path / "a" / "b"), supply)
+
+
+def test_a_folder_that_is_not_a_drills_own_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("x")
+
+    with pytest.raises(Refused, match="no drill"):
+        scratch.remove(make_scratch(tmp_path))
+    assert (tmp_path / "precious").exists()
+
+
+def test_a_link_in_place_of_the_scratch_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / ".dbops-scratch").touch()
+    (tmp_path / "scratch").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(Refused):
+        scratch.remove(make_scratch(tmp_path / "scratch"))
+    assert (tmp_path / "elsewhere").is_dir()
+
+
+@pytest.mark.parametrize("name", ["a'b", 'a"b', "a b", "a$(id)", "a;b", "a\nb", "../x"])
+def test_a_scratch_path_that_a_shell_would_read_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="scratch_dir"):
+        scratch.create(make_scratch(tmp_path / name))
+
+
+def test_a_stale_process_number_is_no_server(tmp_path: Path) -> None:
+    place = make_scratch(tmp_path)
+    place.data.mkdir()
+    (place.data / "postmaster.pid").write_text("1\n/elsewhere\n")
+
+    assert scratch.process(place) is None
+
+
+def test_standby_limits_are_never_below_the_primarys() -> None:
+    found = scratch.limits(
+        {
+            "max_connections setting": "500",
+            "max_worker_processes setting": "2",
+            "max_prepared_xacts setting": "7",
+            "max_locks_per_xact setting": "128",
+            "wal_level setting": "logical",
+        }
+    )
+
+    assert found == {
+        "max_connections": 500,
+        "max_worker_processes": 8,
+        "max_wal_senders": 10,
+        "max_prepared_transactions": 7,
+        "max_locks_per_transaction": 128,
+    }
+
+
+def test_the_log_position_of_the_last_segment_is_required() -> None:
+    assert wal.split_segment("000000010000000000000005")[1] * wal.SEGMENT_BYTES == 0x5000000
+
+
+def test_a_link_that_the_server_left_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "recovery.signal").symlink_to(victim)
+    own = pwd.getpwuid(os.geteuid()).pw_name
+    place = Scratch(tmp_path, Path("/nowhere"), own, 5432, Cell(own, ()))
+
+    scratch.put(place, data / "recovery.signal", "")
+
+    assert victim.read_text() == "precious"
+    assert not (data / "recovery.signal").is_symlink()
+
+
+def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
+    place = make_scratch(tmp_path)
+    place.data.mkdir()
+    place.socket_dir.mkdir()
+    os.mkfifo(place.data / "postmaster.pid")
+    place.log.symlink_to("/dev/zero")
+
+    assert scratch.process(place) is None
+    assert scratch.log_text(place) == ""
+
+
+def test_a_server_that_runs_and_cannot_be_asked_is_not_waited_for_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Scratch, database: str) -> None:
+        raise Unreachable("PostgreSQL does not answer: Permission denied.")
+
+    monkeypatch.setattr(Scratch, "connect", refuse)
+    monkeypatch.setattr(scratch, "process", lambda place: 1)
+    monkeypatch.setattr(scratch, "_SILENCE_SECONDS", 0.05)
+
+    with pytest.raises(VerificationFailed, match="Permission denied"):
+        scratch.wait(make_scratch(tmp_path), "open", lambda connection: True, 60)
+
+
+def test_a_server_that_ends_while_it_is_waited_for_gives_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = make_scratch(tmp_path)
+    place.socket_dir.mkdir()
+    place.log.write_text("12:00 UTC [1] LOG:  x\n12:00 UTC [1] FATAL:  recovery ended too early\n")
+    monkeypatch.setattr(scratch, "process", lambda place: None)
+
+    with pytest.raises(VerificationFailed, match="recovery ended too early"):
+        scratch.wait(place, "open", lambda connection: True, 60)

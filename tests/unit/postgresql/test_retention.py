@@ -1,0 +1,140 @@
+"""Verifying, expiring, the catalogue and the manifests, without a repository."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dbops.engines.postgresql import catalogue, options, pgbackrest, retention, status
+from dbops.errors import ConfigError, Refused
+from dbops.manifest import Manifest
+from dbops.runner import describe
+from tests.unit.postgresql import made
+from tests.unit.postgresql.test_pgbackrest import SOUND
+
+
+@pytest.fixture
+def repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> made.Repository:
+    stands_in = made.Repository(made.info(), made.segments(0x10, 0x40), {})
+    stands_in.verify_text = SOUND
+    monkeypatch.setattr(pgbackrest, "ask", stands_in.ask)
+    for label in (made.FULL, made.INCREMENTAL, made.SECOND):
+        (tmp_path / "repo" / "backup" / "flights" / label).mkdir(parents=True)
+    return stands_in
+
+
+def manifest(label: str) -> Manifest:
+    moment = datetime(2026, 11, 1, tzinfo=UTC)
+    return Manifest(
+        engine="postgresql",
+        version="15",
+        cluster="flights",
+        member="pg2",
+        backup_id=label,
+        kind="full",
+        parent_id=None,
+        start=moment,
+        stop=moment,
+        start_point="0/10000028",
+        stop_point="0/10000100",
+        bytes_read=1000,
+        bytes_stored=100,
+        encrypted=True,
+        tool="pgbackrest",
+        tool_version="2.45",
+        dbops_version="0.1.0",
+    )
+
+
+def test_the_catalogue_joins_backups_and_manifests(
+    tmp_path: Path, repository: made.Repository
+) -> None:
+    target = made.target(tmp_path)
+    file = catalogue.manifest_path(options.read(target), made.SECOND)
+    status.write_file(file, manifest(made.SECOND).model_dump_json())
+    found = catalogue.catalogue(target)
+    assert [b.backup_id for b in found.backups] == [made.FULL, made.INCREMENTAL, made.SECOND]
+    assert [b.manifest is not None for b in found.backups] == [False, False, True]
+    assert found.window is not None
+    assert found.window.oldest.isoformat() == "2026-11-01T01:01:00+00:00"
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"backup_id": "x"}'])
+def test_a_damaged_manifest_is_a_problem(
+    tmp_path: Path, repository: made.Repository, text: str
+) -> None:
+    target = made.target(tmp_path)
+    catalogue.manifest_path(options.read(target), made.FULL).write_text(text, encoding="utf-8")
+    result = retention.verify(target, lambda words: None)
+    assert result.problems == (f"{made.FULL}/dbops.json is damaged: it is no manifest.",)
+    assert status.read(target)["verify"]["sound"] == [made.SECOND]
+
+
+def test_another_backups_manifest_is_a_problem(tmp_path: Path, repository: made.Repository) -> None:
+    target = made.target(tmp_path)
+    file = catalogue.manifest_path(options.read(target), made.FULL)
+    file.write_text(manifest(made.SECOND).model_dump_json(), encoding="utf-8")
+    assert "describes" in retention.verify(target, lambda words: None).problems[0]
+
+
+def test_a_hole_in_the_log_is_a_problem(tmp_path: Path, repository: made.Repository) -> None:
+    repository.segments = made.segments(0x10, 0x40, missing=0x22)
+    problems = retention.verify(made.target(tmp_path), lambda words: None).problems
+    assert problems == ("WAL segment 000000010000000000000022 is missing from the archive 15-1",)
+
+
+def test_a_backup_that_builds_on_a_bad_one_is_not_sound() -> None:
+    stanza = pgbackrest.parse_info(made.info(), "flights")
+    assert retention.sound_backups(stanza, (f"invalid checksum '{made.FULL}/x'",)) == [made.SECOND]
+
+
+def test_a_backup_is_expired_by_its_id(tmp_path: Path, repository: made.Repository) -> None:
+    (step,) = describe(retention.plan_expire(made.target(tmp_path), made.FULL))
+    assert f"expire --set={made.FULL}" in step
+
+
+@pytest.mark.parametrize(
+    "label", ["-rf", "../../x", f"{made.FULL}\n", "a;touch x", "20200101-000000F"]
+)
+def test_what_is_no_backup_is_refused(
+    tmp_path: Path, repository: made.Repository, label: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        retention.plan_expire(made.target(tmp_path), label)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_last_full_backup_stays(tmp_path: Path, repository: made.Repository) -> None:
+    repository.info_text = made.info(made.backup(made.FULL, 0, 0x10))
+    with pytest.raises(Refused, match="no full backup"):
+        retention.plan_expire(made.target(tmp_path), made.FULL)
+
+
+def test_the_last_verified_backup_stays(tmp_path: Path, repository: made.Repository) -> None:
+    target = made.target(tmp_path)
+    status.update(target, "verify", {"sound": [made.FULL]})
+    with pytest.raises(Refused, match="no verified backup"):
+        retention.plan_expire(target, made.FULL)
+    repository.expire_text = f"P00   INFO: [DRY-RUN] repo1: expire full backup {made.FULL}\n"
+    with pytest.raises(Refused, match="no verified backup"):
+        retention.plan_expire(target, None)
+    told: list[str] = []
+    retention.expire_after_backup(target, options.read(target), told.append)
+    assert told
+    assert ("expire",) not in repository.asked, "nothing was let go"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
+def test_a_torn_status_counts_as_none(tmp_path: Path, text: str) -> None:
+    target = made.target(tmp_path)
+    target.state_dir.mkdir()
+    status.path(target).write_text(text, encoding="utf-8")
+    assert status.read(target)["kinds"] == {}
+    status.update(target, "kinds", {"last_result": 1}, kind="full")
+    found: dict[str, Any] = json.loads(status.path(target).read_text(encoding="utf-8"))
+    assert found["kinds"]["full"] == {"last_result": 1}
