@@ -43,4 +43,4 @@ lab-clean:  ## Remove everything the lab ever made on this machine
 	@python3 -m lab clean
 
 docs: .venv/.stamp  ## Write the generated reference pages
-	@$(PYTHON) -m dbops docs
+	@$(PYTHON) -m dbops docs all

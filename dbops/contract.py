@@ -95,12 +95,14 @@ class RestoreRequest:
     """Where a restore goes to: at most one of the points is given, none means the newest.
 
     ``point`` is the engine's own log position (an LSN, a GTID), ``name`` a named restore point.
+    ``rehearsal`` says that the plan is only shown, so that a running server is in nobody's way.
     """
 
     backup_id: str | None = None
     time: datetime | None = None
     point: str | None = None
     name: str | None = None
+    rehearsal: bool = False
 
 
 @dataclass(frozen=True)

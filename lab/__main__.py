@@ -13,8 +13,11 @@ from lab.machine import LabError
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lab", description=__doc__)
     parser.add_argument("--name", default=os.environ.get("DBOPS_LAB", "demo"), help="lab's name")
-    parser.add_argument("--release", default=os.environ.get("DBOPS_LAB_RELEASE", "bookworm"),
-                        choices=images.RELEASES)
+    parser.add_argument(
+        "--release",
+        default=os.environ.get("DBOPS_LAB_RELEASE", "bookworm"),
+        choices=images.RELEASES,
+    )
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("up", help="make the hosts, or what is missing of them")
     verbs.add_parser("down", help="remove this lab's hosts; images and caches stay")
@@ -45,7 +48,9 @@ def main() -> int:
         else:
             machine.prepare()
             container = lab.container(arguments.host)
-            os.execvp("env", [*machine.podman_argv(), "exec", container, "bash", "-c", arguments.line])
+            os.execvp(
+                "env", [*machine.podman_argv(), "exec", container, "bash", "-c", arguments.line]
+            )
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1

@@ -25,13 +25,17 @@ def kill(lab: Lab, host: str) -> None:
 def start(lab: Lab, host: str) -> None:
     """Power ``host`` on again."""
     podman("start", lab.container(host))
-    on(lab, host, "for i in $(seq 100); do systemctl is-system-running | grep -qE 'running|degraded' "
-                  "&& break; sleep 0.2; done; systemctl reset-failed ssh || true; systemctl start ssh")
+    on(
+        lab,
+        host,
+        "for i in $(seq 100); do systemctl is-system-running | grep -qE 'running|degraded' "
+        "&& break; sleep 0.2; done; systemctl reset-failed ssh || true; systemctl start ssh",
+    )
 
 
 @contextmanager
 def frozen(lab: Lab, host: str) -> Iterator[None]:
-    """Freeze every process of ``host`` while the block runs: it answers nothing, nothing is lost."""
+    """Freeze every process of ``host`` while the block runs: no answers, and nothing is lost."""
     podman("pause", lab.container(host))
     try:
         yield
@@ -59,20 +63,32 @@ def small_disk(lab: Lab, host: str, path: str, megabytes: int) -> Iterator[None]
     What stands there at the end of the block is copied back.
     """
     side = f"/run/small-disk{path.replace('/', '-')}"
-    on(lab, host, f"set -e; mkdir -p {side}; mount -t tmpfs -o size={megabytes}m tmpfs {side}; "
-                  f"cp -a {path}/. {side}/; chmod --reference={path} {side}; "
-                  f"chown --reference={path} {side}; mount --bind {side} {path}")
+    on(
+        lab,
+        host,
+        f"set -e; mkdir -p {side}; mount -t tmpfs -o size={megabytes}m tmpfs {side}; "
+        f"cp -a {path}/. {side}/; chmod --reference={path} {side}; "
+        f"chown --reference={path} {side}; mount --bind {side} {path}",
+    )
     try:
         yield
     finally:
-        on(lab, host, f"set -e; umount -l {path}; find {path} -mindepth 1 -delete; "
-                      f"cp -a {side}/. {path}/; umount -l {side}; rmdir {side}")
+        on(
+            lab,
+            host,
+            f"set -e; umount -l {path}; find {path} -mindepth 1 -delete; "
+            f"cp -a {side}/. {path}/; umount -l {side}; rmdir {side}",
+        )
 
 
 def fill(lab: Lab, host: str, path: str) -> None:
     """Leave no room on the file system of ``path``."""
-    on(lab, host, f"dd if=/dev/zero of={path}/fill bs=1M 2>/dev/null; "
-                  f"dd if=/dev/zero of={path}/fill2 bs=4k 2>/dev/null; true")
+    on(
+        lab,
+        host,
+        f"dd if=/dev/zero of={path}/fill bs=1M 2>/dev/null; "
+        f"dd if=/dev/zero of={path}/fill2 bs=4k 2>/dev/null; true",
+    )
 
 
 def relieve(lab: Lab, host: str, path: str) -> None:

@@ -102,8 +102,18 @@ def clean() -> None:
 
 def _ensure_key(lab: Lab) -> None:
     if not (lab.state / "id_ed25519").exists():
-        command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "dbops-lab",
-                "-f", str(lab.state / "id_ed25519"))
+        command(
+            "ssh-keygen",
+            "-q",
+            "-t",
+            "ed25519",
+            "-N",
+            "",
+            "-C",
+            "dbops-lab",
+            "-f",
+            str(lab.state / "id_ed25519"),
+        )
 
 
 def _ensure_network(lab: Lab) -> None:
@@ -128,11 +138,32 @@ def _create(lab: Lab, host: str, image: str) -> None:
     volumes = []
     for part in ("archives", "lists"):
         source = _apt_cache(lab.release, host, part)
-        volumes += ["--volume", f"{source}:/var/{'cache' if part == 'archives' else 'lib'}/apt/{part}"]
+        volumes += [
+            "--volume",
+            f"{source}:/var/{'cache' if part == 'archives' else 'lib'}/apt/{part}",
+        ]
     podman(
-        "run", "--detach", "--name", name, "--hostname", host, "--privileged", "--runtime", "crun",
-        "--systemd=always", "--pids-limit=-1", "--network", lab.prefix, "--network-alias", host,
-        "--ip", lab.address(host), "--label", f"dbops-lab={lab.prefix}", *volumes, image,
+        "run",
+        "--detach",
+        "--name",
+        name,
+        "--hostname",
+        host,
+        "--privileged",
+        "--runtime",
+        "crun",
+        "--systemd=always",
+        "--pids-limit=-1",
+        "--network",
+        lab.prefix,
+        "--network-alias",
+        host,
+        "--ip",
+        lab.address(host),
+        "--label",
+        f"dbops-lab={lab.prefix}",
+        *volumes,
+        image,
     )
 
 
@@ -162,7 +193,9 @@ def _wait(lab: Lab, host: str) -> None:
             break
         time.sleep(0.3)
     else:
-        raise LabError(f"{host} did not start within 60 s: see 'python3 -m lab podman logs {name}'.")
+        raise LabError(
+            f"{host} did not start within 60 s: see 'python3 -m lab podman logs {name}'."
+        )
     home = f"/home/{images.ADMIN}/.ssh"
     script = (
         "ssh-keygen -A >/dev/null; systemctl reset-failed ssh || true; systemctl start ssh; "
@@ -186,12 +219,16 @@ def _write_inventory(lab: Lab) -> None:
         if not link.is_symlink():
             link.symlink_to(CHECKOUT / "inventories" / "lab" / part)
     # The last file read wins: addresses and keys of this lab over the static inventory.
-    lines = ["all:", "  vars:", f"    ansible_user: {images.ADMIN}",
-             f"    ansible_ssh_private_key_file: {lab.state / 'id_ed25519'}",
-             "    ansible_ssh_common_args: >-",
-             f"      -o UserKnownHostsFile={lab.state / 'known_hosts'} -o StrictHostKeyChecking=yes",
-             f"    dbops_secrets_dir: {lab.state / 'secrets'}",
-             "  hosts:"]
+    lines = [
+        "all:",
+        "  vars:",
+        f"    ansible_user: {images.ADMIN}",
+        f"    ansible_ssh_private_key_file: {lab.state / 'id_ed25519'}",
+        "    ansible_ssh_common_args: >-",
+        f"      -o UserKnownHostsFile={lab.state / 'known_hosts'} -o StrictHostKeyChecking=yes",
+        f"    dbops_secrets_dir: {lab.state / 'secrets'}",
+        "  hosts:",
+    ]
     for host in lab.hosts:
         lines += [f"    {host}:", f"      ansible_host: {lab.address(host)}"]
     (folder / "zz_addresses.yml").write_text("\n".join(lines) + "\n")
@@ -200,8 +237,17 @@ def _write_inventory(lab: Lab) -> None:
 def ssh_argv(lab: Lab, host: str) -> list[str]:
     """Return the words of an SSH command line to ``host``, host key checked, nothing asked."""
     return [
-        "ssh", "-i", str(lab.state / "id_ed25519"), "-o", "BatchMode=yes",
-        "-o", f"UserKnownHostsFile={lab.state / 'known_hosts'}",
-        "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR",
-        f"{images.ADMIN}@{lab.address(host)}", "--",
+        "ssh",
+        "-i",
+        str(lab.state / "id_ed25519"),
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        f"UserKnownHostsFile={lab.state / 'known_hosts'}",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        "LogLevel=ERROR",
+        f"{images.ADMIN}@{lab.address(host)}",
+        "--",
     ]

@@ -23,7 +23,8 @@ useradd --create-home --shell /bin/bash {ADMIN}
 echo '{ADMIN} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{ADMIN}
 chmod 0440 /etc/sudoers.d/{ADMIN}
 rm -f /etc/ssh/ssh_host_*
-printf 'PermitRootLogin no\\nPasswordAuthentication no\\nUseDNS no\\n' > /etc/ssh/sshd_config.d/lab.conf
+printf 'PermitRootLogin no\\nPasswordAuthentication no\\nUseDNS no\\n' \
+> /etc/ssh/sshd_config.d/lab.conf
 systemctl mask getty.target console-getty.service apt-daily.timer apt-daily-upgrade.timer
 """
 
@@ -46,12 +47,21 @@ def ensure(release: str) -> str:
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         archive = Path(folder) / "base.tar"
         command(
-            "mmdebstrap", "--variant=minbase", f"--include={INCLUDE}",
-            f"--customize-hook=chroot \"$1\" sh -ec '{_quoted(SETUP)}'", release, str(archive),
+            "mmdebstrap",
+            "--variant=minbase",
+            f"--include={INCLUDE}",
+            f"--customize-hook=chroot \"$1\" sh -ec '{_quoted(SETUP)}'",
+            release,
+            str(archive),
         )
         podman(
-            "import", "--change", 'CMD ["/lib/systemd/systemd"]',
-            "--change", "STOPSIGNAL=SIGRTMIN+3", str(archive), name,
+            "import",
+            "--change",
+            'CMD ["/lib/systemd/systemd"]',
+            "--change",
+            "STOPSIGNAL=SIGRTMIN+3",
+            str(archive),
+            name,
         )
     return name
 

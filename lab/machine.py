@@ -92,8 +92,13 @@ def _namespace() -> None:
     RUN.mkdir(mode=0o700, exist_ok=True)
     nofile = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     nproc = resource.getrlimit(resource.RLIMIT_NPROC)[1]
-    limits = [f'"{name}={value}:{value}"' for name, value in (
-        ("nofile", _bounded(nofile, 1048576)), ("nproc", _bounded(nproc, 30000)))]
+    limits = [
+        f'"{name}={value}:{value}"'
+        for name, value in (
+            ("nofile", _bounded(nofile, 1048576)),
+            ("nproc", _bounded(nproc, 30000)),
+        )
+    ]
     CONF.write_text(
         f"[containers]\ndefault_ulimits = [{', '.join(limits)}]\n"
         '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
@@ -106,7 +111,12 @@ def _namespace() -> None:
     NAMESPACE.touch()
     # A mount namespace kept alive by its file needs no process to hold it.
     command(
-        "unshare", f"--mount={NAMESPACE}", "--propagation", "slave", "sh", "-ec",
+        "unshare",
+        f"--mount={NAMESPACE}",
+        "--propagation",
+        "slave",
+        "sh",
+        "-ec",
         "umount -R -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup",
     )
 

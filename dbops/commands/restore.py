@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -52,7 +53,7 @@ def run_command(
       dbops restore run --cluster flights --time 2026-05-01T12:30:00Z --confirm flights
     """
     target = options.pick(cluster)
-    request = _request(backup_id, moment, point, name)
+    request = replace(_request(backup_id, moment, point, name), rehearsal=dry_run)
     plan = options.ability(target, lambda engine: engine.plan_restore, "restore")(target, request)
     _carry_out(
         target,

@@ -37,7 +37,7 @@ def build(python: str) -> dict[str, str]:
     """
     project = CHECKOUT / "pyproject.toml"
     requirements = tomllib.loads(project.read_text())["project"]["dependencies"]
-    digest = _digest([project, CHECKOUT / "README.md", *_sources()], python)
+    digest = _digest([project, *_sources()], python)
     folder = cache_dir() / "wheelhouse"
     archive = folder / f"dbops-{python}-{digest}.tar"
     folder.mkdir(parents=True, exist_ok=True, mode=0o755)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from cryptography import x509
 
@@ -12,7 +12,7 @@ def days_left(pem: str) -> int:
     if "BEGIN CERTIFICATE" not in pem:
         return 100_000
     certificate = x509.load_pem_x509_certificate(pem.encode())
-    return (certificate.not_valid_after_utc - datetime.now(timezone.utc)).days
+    return (certificate.not_valid_after_utc - datetime.now(UTC)).days
 
 
 class FilterModule:

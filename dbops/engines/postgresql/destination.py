@@ -14,6 +14,7 @@ from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.pgbackrest import Stanza, StoredBackup, StoredSegment
 from dbops.errors import ConfigError, VerificationFailed
 
+_NOT_YET_ARCHIVED_BYTES = 1 << 30
 _NAME = re.compile(r"[A-Za-z0-9_.:@+-][A-Za-z0-9_.:@+ -]{0,62}")
 
 
@@ -41,9 +42,10 @@ class _Log:
         return wal.on_path(timeline, stop, self.timeline, self.ancestors)
 
 
-def choose(opts: Options, request: RestoreRequest) -> Destination:
+def choose(opts: Options, request: RestoreRequest, *, live: bool = False) -> Destination:
     """Return the way to the requested point.
 
+    ``live`` says that the server still runs, so that what it archives when it stops may be needed.
     Raises ConfigError for a point that does not exist (the window is named), VerificationFailed
     when a segment on the way is missing.
     """
@@ -62,9 +64,9 @@ def choose(opts: Options, request: RestoreRequest) -> Destination:
         candidates = known
         backup = known[-1] if known else wanted
     if request.time is not None:
-        backup = _for_time(candidates or [wanted], log, request.time)
+        backup = _for_time(candidates or [wanted], log, request.time, live)
     elif request.point is not None:
-        backup = _for_point(candidates or [wanted], log, request.point)
+        backup = _for_point(candidates or [wanted], log, request.point, live)
     elif request.name is not None:
         backup = _for_name(candidates or [wanted], log, request.name)
     flags = [*_target(request), *_timeline(log, backup)]
@@ -99,9 +101,12 @@ def _log(opts: Options, stanza: Stanza, database_id: int) -> _Log:
     return _Log(found, timeline, pgbackrest.history(opts, archive.archive_id, timeline))
 
 
-def _for_time(candidates: list[StoredBackup], log: _Log, moment: datetime) -> StoredBackup:
+def _for_time(
+    candidates: list[StoredBackup], log: _Log, moment: datetime, live: bool
+) -> StoredBackup:
     oldest = min(backup.stop for backup in candidates)
     newest = max([*(s.archived for s in log.segments.values()), oldest])
+    newest = datetime.now(UTC) if live else newest
     fitting = [backup for backup in candidates if backup.stop <= moment]
     if not fitting or moment > newest:
         raise ConfigError(
@@ -111,13 +116,13 @@ def _for_time(candidates: list[StoredBackup], log: _Log, moment: datetime) -> St
     return fitting[-1]
 
 
-def _for_point(candidates: list[StoredBackup], log: _Log, point: str) -> StoredBackup:
+def _for_point(candidates: list[StoredBackup], log: _Log, point: str, live: bool) -> StoredBackup:
     position = wal.parse_lsn(point)
     oldest = min(wal.parse_lsn(backup.stop_lsn) for backup in candidates)
     last = wal.last_number(log.segments, log.timeline, log.ancestors)
     newest = max(oldest, (last + 1) * wal.SEGMENT_BYTES)
     fitting = [backup for backup in candidates if wal.parse_lsn(backup.stop_lsn) <= position]
-    if not fitting or position > newest:
+    if not fitting or (position > newest + (_NOT_YET_ARCHIVED_BYTES if live else 0)):
         raise ConfigError(
             f"{point} is outside the recovery window, "
             f"which is from {wal.format_lsn(oldest)} to {wal.format_lsn(newest)}."

@@ -36,9 +36,11 @@ def plan_restore(target: Target, request: RestoreRequest) -> Plan:
     options.require_part(target, "member")
     opts = options.read(target)
     data_dir = opts.require_path("data_dir")
-    _refuse_running(data_dir)
+    if not request.rehearsal:
+        _refuse_running(data_dir)
     occupied = _occupied(data_dir)
-    way = destination.choose(opts, request)
+    live = request.rehearsal and running_process(data_dir) is not None
+    way = destination.choose(opts, request, live=live)
     _same_version(opts, way)
     _enough_space(data_dir, way)
     aside = data_dir.with_name(f"{data_dir.name}.set-aside-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")

@@ -1,0 +1,320 @@
+"""The fleet under test as a controller and its users see it, and a client that keeps a ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from demo import writer
+from demo.__main__ import CLUSTER, Fleet, writing
+from lab import faults, fleet
+from lab.fleet import Lab
+from lab.machine import LabError, podman
+
+MEMBERS = ("pg1", "pg2")
+_RECAP = re.compile(r"^(\w+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.M)
+_NUMBERS = 1_000_000_000
+_ACCOUNT = {"backup1": "pgbackrest", "drill1": "root", "pg1": "root", "pg2": "root"}
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command on a host left."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def said(self) -> str:
+        """Both outputs, without the ends of lines that a terminal's width put there."""
+        return " ".join((self.stdout + "\n" + self.stderr).split())
+
+    def json(self) -> Any:
+        """Return the standard output as JSON."""
+        return json.loads(self.stdout)
+
+
+@dataclass(frozen=True)
+class Play:
+    """How a playbook ended: its status, what it printed, and changed tasks by host."""
+
+    status: int
+    output: str
+
+    @property
+    def changed(self) -> dict[str, int]:
+        """Changed tasks by host, from the recap; hosts without a change are left out."""
+        return {m[1]: int(m[2]) for m in _RECAP.finditer(self.output) if int(m[2])}
+
+    @property
+    def changes(self) -> list[str]:
+        """The tasks that changed something, with the hosts."""
+        found, task = [], ""
+        for line in self.output.splitlines():
+            if line.startswith(("TASK [", "RUNNING HANDLER [")):
+                task = line.split("[", 1)[1].split("]")[0]
+            elif line.startswith("changed: ["):
+                found.append(f"{task} on {line.split('[', 1)[1].split(']')[0]}")
+        return found
+
+    @property
+    def last_lines(self) -> str:
+        """The end of what it printed, for a failure's message."""
+        return "\n".join(self.output.splitlines()[-40:])
+
+
+class Site(Fleet):
+    """The lab's hosts. Commands go over SSH, faults straight into the containers."""
+
+    def argv(self, verb: str, *extra: str) -> list[str]:
+        """Return the command line of a playbook."""
+        program = str(Path(sys.executable).parent / "ansible-playbook")
+        return [program, "-i", str(self.inventory), f"playbooks/{verb}.yml", *extra]
+
+    def environment(self) -> dict[str, str]:
+        """Return the controller's environment."""
+        here = str(Path(sys.executable).parent)
+        return {
+            **os.environ,
+            "PATH": f"{here}:{os.environ['PATH']}",
+            "ANSIBLE_CONFIG": str(fleet.CHECKOUT / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+        }
+
+    def run_play(self, verb: str, *extra: str, ok: bool = True) -> Play:
+        """Run a playbook to its end; an AssertionError shows its last lines when it failed."""
+        done = subprocess.run(
+            self.argv(verb, *extra), cwd=fleet.CHECKOUT, env=self.environment(), text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+        play = Play(done.returncode, done.stdout)
+        assert not ok or play.status == 0, f"{verb}.yml failed:\n{play.last_lines}"
+        return play
+
+    def run(self, host: str, *argv: str, user: str = "root", seconds: float = 600) -> Done:
+        """Run a command on ``host`` over SSH, whatever its exit status."""
+        line = shlex.join(["sudo", "-u", user, *argv])
+        done = subprocess.run(
+            [*fleet.ssh_argv(self.lab, host), line], capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL, timeout=seconds,
+        )  # fmt: skip
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def dbops(self, host: str, *argv: str, ok: bool = True) -> Done:
+        """Run ``dbops`` on ``host`` as the account that does so there."""
+        done = self.run(host, "dbops", *argv, user=_ACCOUNT[host])
+        assert "Traceback" not in done.stderr, done.stderr
+        assert not ok or done.status == 0, f"dbops {' '.join(argv)} on {host}: {done.said}"
+        return done
+
+    def root(self, host: str, script: str, ok: bool = True) -> str:
+        """Run a shell script as root in the container of ``host``."""
+        return faults.on(self.lab, host, script, ok=ok).strip()
+
+    def ask(self, host: str, query: str, ok: bool = True) -> str:
+        """Return psql's answer to a query as the superuser of ``host``."""
+        line = f"cd /; runuser -u postgres -- psql -XAtqc {shlex.quote(query)}"
+        return self.root(host, line, ok=ok)
+
+    def backups(self) -> list[dict[str, Any]]:
+        """Return the catalogue's backups, oldest first."""
+        found: list[dict[str, Any]] = self.dbops("backup1", "backup", "list", "--json").json()[
+            "backups"
+        ]
+        return found
+
+    def take(self, kind: str = "incremental", ok: bool = True) -> Done:
+        """Take a backup on the repository host."""
+        return self.dbops("backup1", "backup", "take", "--type", kind, ok=ok)
+
+    def primary(self) -> str:
+        """Return the member that accepts writes; AssertionError unless it is exactly one."""
+        states = {host: self.ask(host, "SELECT pg_is_in_recovery()", ok=False) for host in MEMBERS}
+        found = [host for host, state in states.items() if state == "f"]
+        assert len(found) == 1, f"not exactly one primary: {states}"
+        return found[0]
+
+    def standby(self) -> str:
+        """Return the other member."""
+        return next(host for host in MEMBERS if host != self.primary())
+
+    def streaming(self) -> bool:
+        """Return whether the cluster is whole: one primary with its standby streaming from it."""
+        try:
+            primary = self.primary()
+        except (AssertionError, LabError):
+            return False
+        query = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+        return self.ask(primary, query, ok=False) == "1"
+
+    def wait_streaming(self, seconds: float = 60) -> None:
+        """Wait until the cluster is whole."""
+        wait(self.streaming, seconds, "one primary with a streaming standby")
+
+    def wait_archived(self, seconds: float = 90) -> str:
+        """Switch the log and wait until it is in the repository; return the segment's name."""
+        query = "SELECT pg_walfile_name(pg_switch_wal())"
+        primary = self.primary()
+        segment = self.ask(primary, query)
+        wait(lambda: segment in self.segments(), seconds, f"{segment} in the archive")
+        return segment
+
+    def segments(self) -> list[str]:
+        """Return the WAL segments in the archive's newest generation, sorted."""
+        listing = self.root(
+            "backup1", f"ls /var/lib/pgbackrest/archive/{CLUSTER}/*-*/*/ | cut -c1-24"
+        )
+        return sorted(name for name in listing.split() if re.fullmatch("[0-9A-F]{24}", name))
+
+    def no_hole(self) -> None:
+        """Assert that every segment since the oldest backup is in the archive."""
+        checks = self.dbops("backup1", "check", "--json", ok=False).json()
+        found = [c for c in _checks(checks) if c["name"] == "archived log has no hole"]
+        assert found
+        assert all(check["ok"] for check in found), found
+
+    def settings(self, host: str = "pg1") -> dict[str, Any]:
+        """Return what the target file of ``host`` says."""
+        found: dict[str, Any] = json.loads(
+            self.root(host, f"cat /etc/dbops/targets/{CLUSTER}.json")
+        )
+        return found
+
+    def server(self, host: str, verb: str) -> None:
+        """Start, stop or kill the database service of ``host``."""
+        self.root(host, f"systemctl {verb} {self.settings(host)['options']['service']}")
+
+    def converged(self, verb: str = "site") -> None:
+        """Assert that a playbook finds nothing to change."""
+        play = self.run_play(verb)
+        assert not play.changes, f"{verb}.yml changed: {'; '.join(play.changes)}"
+        assert play.changed == {}
+
+    def heal(self) -> None:
+        """Make the cluster whole again after a test that broke it."""
+        if self.streaming():
+            return
+        running = self.powered()
+        for host in self.lab.hosts:
+            if host not in running:
+                faults.start(self.lab, host)
+        try:
+            wait(self.streaming, 10, "the cluster")
+        except AssertionError:
+            self._rebuild()
+        self.wait_streaming()
+
+    def powered(self) -> set[str]:
+        """Return the hosts whose container runs."""
+        names = set(podman("ps", "--format", "{{.Names}}").split())
+        return {host for host in self.lab.hosts if self.lab.container(host) in names}
+
+    def _rebuild(self) -> None:
+        try:
+            primary = self.primary()
+        except AssertionError:
+            confirm = ("-e", f"dbops_confirm={CLUSTER}", "-e", "postgresql_restore_to=pg1")
+            for host in MEMBERS:
+                self.root(host, "systemctl stop 'postgresql@*'", ok=False)
+            self.run_play("restore", *confirm)
+            return
+        other = next(host for host in MEMBERS if host != primary)
+        self.root(other, "rm -rf /var/lib/postgresql/*/main.set-aside-*")
+        self.run_play("replicate", "-e", f"postgresql_replicate_rebuild={other}")
+
+
+def _checks(answer: Any) -> Iterator[dict[str, Any]]:
+    """Yield every check, however the command nests them."""
+    if isinstance(answer, dict):
+        if "ok" in answer and "name" in answer:
+            yield answer
+        for value in answer.values():
+            yield from _checks(value)
+    elif isinstance(answer, list):
+        for value in answer:
+            yield from _checks(value)
+
+
+def wait(done: Any, seconds: float, what: str, pause: float = 0.5) -> None:
+    """Wait until ``done()`` is true; AssertionError when it is not within ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(pause)
+
+
+class Load:
+    """A writer that runs while a test does, and its ledger compared with the database."""
+
+    def __init__(self, site: Site, ledger: Path) -> None:
+        self.site = site
+        self.ledger = ledger
+        # Numbers of other tests, whose rows a restore may have brought back, are never met again.
+        first = int(time.time()) * _NUMBERS
+        with psycopg.connect(site.dsn("flights_writer"), autocommit=True) as connection:
+            connection.execute(
+                "INSERT INTO flights.journal VALUES (%s, clock_timestamp(), 'first')", (first,)
+            )
+        ledger.write_text(f"{first} {time.time():.6f}\n", encoding="utf-8")
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Keep the writer running, in a process of its own, while the block runs."""
+        with writing(self.site, self.ledger):
+            yield
+
+    @property
+    def acknowledged(self) -> dict[int, float]:
+        """Acknowledged numbers with their times."""
+        return writer.read(self.ledger).acknowledged
+
+    def more(self, number: int = 50, seconds: float = 60) -> None:
+        """Wait until ``number`` more commits were acknowledged."""
+        before = len(self.acknowledged)
+        wait(
+            lambda: len(self.acknowledged) >= before + number,
+            seconds,
+            f"{number} more commits",
+            0.2,
+        )
+
+    def stored(self) -> dict[int, float]:
+        """Return the rows of this ledger's writer in the database, with their times."""
+        first = min(self.acknowledged)
+        with psycopg.connect(self.site.dsn("flights_owner")) as connection:
+            rows = connection.execute(
+                "SELECT sequence, extract(epoch FROM written_at) FROM flights.journal "
+                "WHERE sequence BETWEEN %s AND %s",
+                (first, first + _NUMBERS - 1),
+            ).fetchall()
+        return {int(row[0]): float(row[1]) for row in rows}
+
+    def lost(self) -> dict[int, float]:
+        """Return the acknowledged writes that the database lacks, with their times."""
+        there = self.stored()
+        assert there, "the database has no row of this writer at all"
+        return {number: when for number, when in self.acknowledged.items() if number not in there}
+
+    def nothing_lost(self) -> None:
+        """Assert that every acknowledged write is there, and that there were some."""
+        assert len(self.acknowledged) > 50, "the writer wrote next to nothing"
+        lost = self.lost()
+        assert not lost, f"{len(lost)} of {len(self.acknowledged)} acknowledged writes are lost"
+
+
+def make(name: str, release: str) -> Site:
+    """Return the fleet called ``name``."""
+    return Site(Lab(name, release))
