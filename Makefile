@@ -19,7 +19,9 @@ demo: .venv/.stamp  ## Provision, fill, back up, destroy, restore and prove a Po
 	@$(PYTHON) -m demo
 
 test: .venv/.stamp check  ## Every check and every test, on real servers
-	@$(PYTHON) -m pytest tests -m "not unit and not contract" -ra
+	@lab/servers.sh
+	@$(PYTHON) -m pytest tests/integration tests/e2e -ra
+	@molecule test -s postgresql
 
 check: .venv/.stamp  ## Lint, types, unit and contract tests; no server needed
 	@ruff check .

@@ -120,6 +120,14 @@ class Site(Fleet):
         assert not ok or done.status == 0, f"dbops {' '.join(argv)} on {host}: {done.said}"
         return done
 
+    def start(self, host: str, *argv: str) -> subprocess.Popen[str]:
+        """Start ``dbops`` on ``host`` and return the process that waits for it."""
+        line = shlex.join(["sudo", "-u", _ACCOUNT[host], "dbops", *argv])
+        return subprocess.Popen(
+            [*fleet.ssh_argv(self.lab, host), line], stdin=subprocess.DEVNULL, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
     def root(self, host: str, script: str, ok: bool = True) -> str:
         """Run a shell script as root in the container of ``host``."""
         return faults.on(self.lab, host, script, ok=ok).strip()
@@ -179,12 +187,23 @@ class Site(Fleet):
         )
         return sorted(name for name in listing.split() if re.fullmatch("[0-9A-F]{24}", name))
 
+    def checks(self, host: str) -> list[dict[str, Any]]:
+        """Return what ``dbops check`` finds on ``host``."""
+        found: list[dict[str, Any]] = self.dbops(host, "check", "--json", ok=False).json()
+        return found
+
     def no_hole(self) -> None:
         """Assert that every segment since the oldest backup is in the archive."""
-        checks = self.dbops("backup1", "check", "--json", ok=False).json()
-        found = [c for c in _checks(checks) if c["name"] == "archived log has no hole"]
+        found = [one for one in self.checks("backup1") if one["name"] == "archived log has no hole"]
         assert found
         assert all(check["ok"] for check in found), found
+
+    def tree(self, under: str = "") -> dict[str, str]:
+        """Return the SHA-256 of every file of the repository, or of what is ``under`` it."""
+        lines = self.root(
+            "backup1", f"cd /var/lib/pgbackrest; find ./{under} -type f -exec sha256sum {{}} +"
+        ).splitlines()
+        return {line[66:]: line[:64] for line in lines}
 
     def settings(self, host: str = "pg1") -> dict[str, Any]:
         """Return what the target file of ``host`` says."""
@@ -234,18 +253,6 @@ class Site(Fleet):
         other = next(host for host in MEMBERS if host != primary)
         self.root(other, "rm -rf /var/lib/postgresql/*/main.set-aside-*")
         self.run_play("replicate", "-e", f"postgresql_replicate_rebuild={other}")
-
-
-def _checks(answer: Any) -> Iterator[dict[str, Any]]:
-    """Yield every check, however the command nests them."""
-    if isinstance(answer, dict):
-        if "ok" in answer and "name" in answer:
-            yield answer
-        for value in answer.values():
-            yield from _checks(value)
-    elif isinstance(answer, list):
-        for value in answer:
-            yield from _checks(value)
 
 
 def wait(done: Any, seconds: float, what: str, pause: float = 0.5) -> None:

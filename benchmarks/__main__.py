@@ -1,0 +1,257 @@
+"""Measure dbops against pgBackRest called by hand, interleaved, medians of five; write a table.
+
+A lab of its own (``bench``) is made, filled by pgbench at scale 100 and removed. Nothing here passes or
+fails: the figures go to ``docs/reference/benchmarks.md`` with the date and the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from demo.__main__ import Fleet
+from lab import faults, fleet
+from lab.fleet import CHECKOUT, Lab
+
+RUNS = 5
+SCALE = 100
+PAGE = CHECKOUT / "docs" / "reference" / "benchmarks.md"
+BIN = "/usr/lib/postgresql/15/bin"
+DATA = "/var/lib/postgresql/15/main"
+SERVICE = "postgresql@15-main.service"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison: what, ours and the peer's median with their spread, and the bound aimed at."""
+
+    what: str
+    ours: list[float]
+    peer: list[float]
+    unit: str
+    bound: str
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the row as text."""
+        ratio = f"{statistics.median(self.ours) / statistics.median(self.peer):.2f}"
+        return (self.what, _spread(self.ours), _spread(self.peer) if self.peer else "–",
+                ratio if self.peer else "–", self.bound)  # fmt: skip
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return "–"
+    middle = statistics.median(values)
+    return f"{middle:.2f} ({min(values):.2f}–{max(values):.2f})"
+
+
+class Bench:
+    """The lab and what is done on its hosts; each method returns wall seconds."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.site = Fleet(lab)
+
+    def on(self, host: str, script: str) -> str:
+        """Run a script as root on ``host``."""
+        return faults.on(self.lab, host, f"set -euo pipefail; cd /; {script}")
+
+    def timed(self, host: str, script: str) -> float:
+        """Return the seconds that ``script`` takes on ``host``, measured there."""
+        out = self.on(host, f"s=$(date +%s.%N); {{ {script}; }} >/dev/null 2>&1; e=$(date +%s.%N); "
+                            'python3 -c "print($e - $s)"')  # fmt: skip
+        return float(out.strip().splitlines()[-1])
+
+    def fill(self, scale: int) -> None:
+        """Make the database ``bench`` at ``scale``."""
+        self.on("pg1", "runuser -u postgres -- psql -qc 'DROP DATABASE IF EXISTS bench'; "
+                       "runuser -u postgres -- createdb bench; "
+                       f"runuser -u postgres -- {BIN}/pgbench -i -q -s {scale} bench; "
+                       "runuser -u postgres -- psql -qc CHECKPOINT")  # fmt: skip
+
+    def backup(self, fingerprint: bool) -> float:
+        """Take a full backup through dbops."""
+        extra = "" if fingerprint else " --no-fingerprint"
+        return self.timed(
+            "backup1", f"runuser -u pgbackrest -- dbops backup take --type full{extra}"
+        )
+
+    def backup_by_hand(self) -> float:
+        """Take a full backup with pgBackRest alone."""
+        return self.timed(
+            "backup1", "runuser -u pgbackrest -- pgbackrest --stanza=flights --type=full backup"
+        )
+
+    def _stop(self) -> None:
+        self.on("pg2", f"systemctl stop {SERVICE}")
+        self.on("pg1", f"systemctl stop {SERVICE}; rm -rf {DATA}.set-aside-* {DATA}.old")
+
+    def restore(self) -> float:
+        """Restore pg1 through dbops, until it accepts writes."""
+        self._stop()
+        return self.timed("pg1", "dbops restore run --cluster flights --confirm flights")
+
+    def restore_by_hand(self) -> float:
+        """Restore pg1 with pgBackRest alone, until it accepts writes."""
+        self._stop()
+        ready = 'until [ "$(runuser -u postgres -- psql -XAtc "select pg_is_in_recovery()")" = f ]; do sleep 0.05; done'
+        return self.timed(
+            "pg1",
+            f"mv {DATA} {DATA}.old; install -d -m 0700 -o postgres -g postgres {DATA}; "
+            "runuser -u postgres -- pgbackrest --stanza=flights --target-action=promote restore; "
+            f"systemctl start {SERVICE}; {ready}",
+        )
+
+    def drill(self) -> float:
+        """Run a drill and return the RTO it measured."""
+        import json
+
+        self.on("drill1", "dbops drill run >/dev/null 2>&1")
+        history = json.loads(self.on("drill1", "dbops drill history --json"))
+        return float(history[-1]["rto_seconds"])
+
+    def restore_bare(self) -> float:
+        """Restore on the drill host with pgBackRest and start it, nothing proven."""
+        place = "/var/lib/dbops/bare"
+        start = (f"runuser -u postgres -- {BIN}/pg_ctl -D {place}/data -w -t 600 -o '-k {place} -p 6543 "
+                 f"-c listen_addresses= -c max_connections=100 -c max_wal_senders=10 -c archive_mode=off' start")  # fmt: skip
+        self.on("drill1", f"rm -rf {place}; install -d -m 0755 {place}; "
+                          f"install -d -m 0700 -o postgres -g postgres {place}/data; "
+                          f"chown postgres {place}")  # fmt: skip
+        ready = (f'until [ "$(runuser -u postgres -- psql -h {place} -p 6543 -XAtc '
+                 '"select pg_is_in_recovery()")" = f ]; do sleep 0.05; done')  # fmt: skip
+        config = f"printf 'local all all trust\\n' > {place}/data/pg_hba.conf; touch {place}/data/pg_ident.conf {place}/data/postgresql.conf; chown postgres {place}/data/*.conf"
+        seconds = self.timed(
+            "drill1",
+            f"runuser -u postgres -- pgbackrest --stanza=flights --pg1-path={place}/data --target-action=promote restore; "
+            f"{config}; {start}; {ready}",
+        )
+        self.on(
+            "drill1",
+            f"runuser -u postgres -- {BIN}/pg_ctl -D {place}/data -m immediate stop; rm -rf {place}",
+        )
+        return seconds
+
+    def fingerprint(self) -> tuple[float, float]:
+        """Return seconds and megabytes of one fingerprint of everything."""
+        import json
+
+        out = self.on(
+            "backup1",
+            "runuser -u pgbackrest -- dbops fingerprint --cluster flights --json 2>/dev/null",
+        )
+        taken = json.loads(out)
+        parts = taken if isinstance(taken, list) else taken.get("fingerprints", [taken])
+        return sum(p["seconds"] for p in parts), sum(p["bytes_read"] for p in parts) / 1e6
+
+    def peak_memory(self, script: str, host: str) -> float:
+        """Return the peak resident megabytes of the dbops process itself while ``script`` runs."""
+        out = self.on(host, f"( {script} ) >/dev/null 2>&1 & "
+                            "peak=0; while kill -0 $! 2>/dev/null; do "
+                            "for p in $(pgrep -f '/opt/dbops/bin/python /usr/local/bin/dbops (backup|restore)'); do "
+                            "kb=$(awk '/VmHWM/ {print $2}' /proc/$p/status 2>/dev/null || echo 0); "
+                            "[ \"${kb:-0}\" -gt $peak ] && peak=$kb; done; sleep 0.05; done; echo $peak")  # fmt: skip
+        return float(out.strip().splitlines()[-1]) / 1024
+
+    def site_yml(self, strategy: str) -> float:
+        """Return the seconds of one run of site.yml."""
+        environment = {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg")}
+        if strategy == "mitogen":
+            import ansible_mitogen
+
+            plugins = Path(ansible_mitogen.__file__).parent / "plugins" / "strategy"
+            environment |= {"ANSIBLE_STRATEGY_PLUGINS": str(plugins),
+                            "ANSIBLE_STRATEGY": "mitogen_linear"}  # fmt: skip
+        began = time.monotonic()
+        subprocess.run(
+            ["ansible-playbook", "-i", str(self.site.inventory), "playbooks/site.yml"],
+            cwd=CHECKOUT, env=environment, check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        return time.monotonic() - began
+
+
+def interleaved(
+    ours: Callable[[], float], peer: Callable[[], float]
+) -> tuple[list[float], list[float]]:
+    """Return ``RUNS`` measurements of each, taken in turn."""
+    left: list[float] = []
+    right: list[float] = []
+    for number in range(RUNS):
+        left.append(ours())
+        right.append(peer())
+        print(f"  {number + 1}: {left[-1]:.2f} {right[-1]:.2f}", file=sys.stderr)
+    return left, right
+
+
+def main() -> int:
+    """Measure everything, print the table and write the page."""
+    bench = Bench(Lab("bench", "bookworm"))
+    rows: list[Row] = []
+
+    def measure(
+        what: str, unit: str, bound: str, ours: Callable[[], float], peer: Callable[[], float]
+    ) -> None:
+        print(what, file=sys.stderr)
+        rows.append(Row(what, *interleaved(ours, peer), unit, bound))
+
+    try:
+        fleet.up(bench.lab)
+        first = bench.site_yml("linear")
+        rows.append(Row("site.yml, first run, s", [first], [], "s", "–"))
+        measure("site.yml, second run: mitogen against plain, s", "s", "60 s plain, 20 s mitogen",
+                lambda: bench.site_yml("mitogen"), lambda: bench.site_yml("linear"))  # fmt: skip
+        bench.fill(10)
+        bench.backup(True)
+        small = bench.peak_memory(
+            "runuser -u pgbackrest -- dbops backup take --type full", "backup1"
+        )
+        bench.fill(SCALE)
+        bench.backup(True)
+        large = bench.peak_memory(
+            "runuser -u pgbackrest -- dbops backup take --type full", "backup1"
+        )
+        rows.append(Row("peak memory of dbops in a backup, MB: scale 100 against scale 10",
+                        [large], [small], "MB", "1.0"))  # fmt: skip
+        measure("full backup without fingerprint against pgBackRest by hand, s", "s", "1.05",
+                lambda: bench.backup(False), bench.backup_by_hand)  # fmt: skip
+        taken = [bench.fingerprint() for _ in range(RUNS)]
+        rows.append(Row("fingerprint, MB/s of table data", [mb / s for s, mb in taken], [], "MB/s",
+                        "400 or more"))  # fmt: skip
+        bench.backup(True)
+        measure(
+            "drill's RTO against a bare restore, s", "s", "1.25", bench.drill, bench.restore_bare
+        )
+        measure("restore against pgBackRest by hand, s", "s", "1.05", bench.restore,
+                bench.restore_by_hand)  # fmt: skip
+    finally:
+        _publish(rows)
+        if os.environ.get("DBOPS_KEEP_LAB") != "1":
+            fleet.down(bench.lab)
+    return 0
+
+
+def _publish(rows: list[Row]) -> None:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    lines = [
+        "# Benchmarks", "",
+        f"Taken {datetime.now(UTC):%Y-%m-%d} by `make bench` on {os.cpu_count()} cores, {memory:.0f} GiB, "
+        f"Linux {platform.release().split('-')[0]}, all hosts on this one machine; pgbench scale {SCALE}; "
+        f"median (minimum–maximum) of {RUNS} runs taken in turn.", "",
+        "| what | dbops | peer | ratio | aim |", "|---|---|---|---|---|",
+    ]  # fmt: skip
+    lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
+    text = "\n".join(lines) + "\n"
+    PAGE.write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,98 @@
+"""What stands on the hosts: services that start by themselves, and files closed to others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+INVENTORY = CHECKOUT / ".lab" / "molecule" / "inventory"
+testinfra_hosts = ["ansible://dbops"]
+
+_UNITS = {
+    "pg": ["dbops-exporter.service", "dbops-heartbeat-flights.service", "pgbackrest-server.service"],
+    "backup": [
+        "dbops-exporter.service",
+        "pgbackrest-gate.service",
+        "pgbackrest-seal.timer",
+        "dbops-backup-flights@full.timer",
+        "dbops-backup-flights@differential.timer",
+        "dbops-backup-flights@incremental.timer",
+        "dbops-verify-flights.timer",
+    ],
+    "drill": ["dbops-exporter.service", "dbops-drill-flights.timer"],
+}
+_EVERYWHERE = [
+    ("/etc/dbops/tls/host.key", "root", "dbops", 0o640),
+    ("/etc/dbops/targets/flights.json", "root", "dbops", 0o640),
+    ("/etc/dbops/secrets", "root", "dbops", 0o750),
+]
+_FILES = {
+    "pg": [
+        ("/etc/dbops/secrets/postgresql-replication.pgpass", "postgres", "postgres", 0o600),
+        ("/etc/pgbackrest/pgbackrest.conf", "root", "postgres", 0o640),
+        ("/etc/postgresql/17/main/pg_hba.conf", "postgres", "postgres", 0o640),
+        ("/etc/postgresql/17/main/postgresql.conf", "postgres", "postgres", 0o640),
+        ("/var/lib/postgresql/17/main", "postgres", "postgres", 0o700),
+    ],
+    "backup": [
+        ("/etc/dbops/secrets/postgresql-flights-backup.pgpass", "pgbackrest", "pgbackrest", 0o600),
+        ("/etc/pgbackrest/pgbackrest.conf", "root", "pgbackrest", 0o640),
+        ("/var/lib/pgbackrest", "pgbackrest", "pgbackrest", 0o750),
+        ("/var/lib/pgbackrest/archive/flights", "pgbackrest", "pgbackrest", 0o3770),
+    ],
+    "drill": [("/etc/pgbackrest/pgbackrest.conf", "root", "postgres", 0o640)],
+}
+
+
+def _part(host) -> str:
+    return host.check_output("hostname").rstrip("0123456789")
+
+
+def test_the_release_is_the_one_meant(host) -> None:
+    assert host.system_info.release.startswith("13")
+
+
+def test_units_run_and_start_with_the_host(host) -> None:
+    for name in _UNITS[_part(host)]:
+        assert host.service(name).is_running, name
+        assert host.service(name).is_enabled, name
+
+
+def test_the_server_starts_with_the_host(host) -> None:
+    if _part(host) != "pg":
+        pytest.skip("no server here")
+    assert host.service("postgresql@17-main.service").is_running
+    assert host.file("/etc/postgresql/17/main/start.conf").content_string == "auto\n"
+
+
+def test_files_are_closed_to_others(host) -> None:
+    for path, user, group, mode in _EVERYWHERE + _FILES[_part(host)]:
+        file = host.file(path)
+        assert (file.user, file.group, oct(file.mode)) == (user, group, oct(mode)), path
+
+
+def test_checks_find_nothing_wrong_but_that_no_backup_was_taken_yet(host) -> None:
+    done = host.run("dbops check" if _part(host) != "backup" else "runuser -u pgbackrest dbops check")
+    wrong = [line for line in done.stdout.splitlines() if ": FAILED" in line]
+    assert [line for line in wrong if "backup" not in line and "drill" not in line] == []
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("--check", "--diff")])
+def test_a_converged_fleet_has_no_drift(request, words: tuple[str, ...]) -> None:
+    if getattr(request.config, "drift_was_looked_for", False):
+        pytest.skip("once for the fleet is enough")
+    request.config.drift_was_looked_for = True
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", INVENTORY,
+         "playbooks/site.yml", *words],
+        cwd=CHECKOUT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    changed = [line for line in done.stdout.splitlines() if line.startswith("changed:")]
+    assert changed == []
+    assert "+++" not in done.stdout
