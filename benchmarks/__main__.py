@@ -1,11 +1,13 @@
-"""Measure dbops against pgBackRest called by hand, interleaved, medians of five; write a table.
+"""Measure dbops against pgBackRest by hand, interleaved, medians of five; write a table.
 
-A lab of its own (``bench``) is made, filled by pgbench at scale 100 and removed. Nothing here passes or
-fails: the figures go to ``docs/reference/benchmarks.md`` with the date and the machine.
+A lab of its own (``bench``) is made, filled by pgbench at scale 100 and removed. Nothing here
+passes or fails: the figures go to ``docs/reference/benchmarks.md`` with date and machine.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import platform
 import statistics
@@ -27,11 +29,20 @@ PAGE = CHECKOUT / "docs" / "reference" / "benchmarks.md"
 BIN = "/usr/lib/postgresql/15/bin"
 DATA = "/var/lib/postgresql/15/main"
 SERVICE = "postgresql@15-main.service"
+AS_POSTGRES = "runuser -u postgres --"
+AS_REPOSITORY = "runuser -u pgbackrest --"
+RESTORE = "pgbackrest --stanza=flights --target-action=promote restore"
+
+
+def _until_primary(where: str) -> str:
+    """Return a shell loop that ends when the server at ``where`` accepts writes."""
+    ask = f"{AS_POSTGRES} psql {where} -XAtc 'select pg_is_in_recovery()'"
+    return f'until [ "$({ask})" = f ]; do sleep 0.05; done'
 
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: what, ours and the peer's median with their spread, and the bound aimed at."""
+    """One comparison: what, our values and the peer's, and the bound aimed at."""
 
     what: str
     ours: list[float]
@@ -42,15 +53,15 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """Return the row as text."""
         ratio = f"{statistics.median(self.ours) / statistics.median(self.peer):.2f}"
-        return (self.what, _spread(self.ours), _spread(self.peer) if self.peer else "–",
-                ratio if self.peer else "–", self.bound)  # fmt: skip
+        return (self.what, _spread(self.ours), _spread(self.peer) if self.peer else "-",
+                ratio if self.peer else "-", self.bound)  # fmt: skip
 
 
 def _spread(values: list[float]) -> str:
     if not values:
-        return "–"
+        return "-"
     middle = statistics.median(values)
-    return f"{middle:.2f} ({min(values):.2f}–{max(values):.2f})"
+    return f"{middle:.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
 class Bench:
@@ -80,14 +91,12 @@ class Bench:
     def backup(self, fingerprint: bool) -> float:
         """Take a full backup through dbops."""
         extra = "" if fingerprint else " --no-fingerprint"
-        return self.timed(
-            "backup1", f"runuser -u pgbackrest -- dbops backup take --type full{extra}"
-        )
+        return self.timed("backup1", f"{AS_REPOSITORY} dbops backup take --type full{extra}")
 
     def backup_by_hand(self) -> float:
         """Take a full backup with pgBackRest alone."""
         return self.timed(
-            "backup1", "runuser -u pgbackrest -- pgbackrest --stanza=flights --type=full backup"
+            "backup1", f"{AS_REPOSITORY} pgbackrest --stanza=flights --type=full backup"
         )
 
     def _stop(self) -> None:
@@ -102,18 +111,14 @@ class Bench:
     def restore_by_hand(self) -> float:
         """Restore pg1 with pgBackRest alone, until it accepts writes."""
         self._stop()
-        ready = 'until [ "$(runuser -u postgres -- psql -XAtc "select pg_is_in_recovery()")" = f ]; do sleep 0.05; done'
         return self.timed(
             "pg1",
             f"mv {DATA} {DATA}.old; install -d -m 0700 -o postgres -g postgres {DATA}; "
-            "runuser -u postgres -- pgbackrest --stanza=flights --target-action=promote restore; "
-            f"systemctl start {SERVICE}; {ready}",
+            f"{AS_POSTGRES} {RESTORE}; systemctl start {SERVICE}; {_until_primary('')}",
         )
 
     def drill(self) -> float:
         """Run a drill and return the RTO it measured."""
-        import json
-
         self.on("drill1", "dbops drill run >/dev/null 2>&1")
         history = json.loads(self.on("drill1", "dbops drill history --json"))
         return float(history[-1]["rto_seconds"])
@@ -121,32 +126,32 @@ class Bench:
     def restore_bare(self) -> float:
         """Restore on the drill host with pgBackRest and start it, nothing proven."""
         place = "/var/lib/dbops/bare"
-        start = (f"runuser -u postgres -- {BIN}/pg_ctl -D {place}/data -w -t 600 -o '-k {place} -p 6543 "
-                 f"-c listen_addresses= -c max_connections=100 -c max_wal_senders=10 -c archive_mode=off' start")  # fmt: skip
-        self.on("drill1", f"rm -rf {place}; install -d -m 0755 {place}; "
-                          f"install -d -m 0700 -o postgres -g postgres {place}/data; "
-                          f"chown postgres {place}")  # fmt: skip
-        ready = (f'until [ "$(runuser -u postgres -- psql -h {place} -p 6543 -XAtc '
-                 '"select pg_is_in_recovery()")" = f ]; do sleep 0.05; done')  # fmt: skip
-        config = f"printf 'local all all trust\\n' > {place}/data/pg_hba.conf; touch {place}/data/pg_ident.conf {place}/data/postgresql.conf; chown postgres {place}/data/*.conf"
-        seconds = self.timed(
-            "drill1",
-            f"runuser -u postgres -- pgbackrest --stanza=flights --pg1-path={place}/data --target-action=promote restore; "
-            f"{config}; {start}; {ready}",
+        data = f"{place}/data"
+        control = f"{AS_POSTGRES} {BIN}/pg_ctl -D {data}"
+        settings = (
+            f"-k {place} -p 6543 -c listen_addresses= -c max_connections=100 "
+            "-c max_wal_senders=10 -c archive_mode=of"
         )
         self.on(
             "drill1",
-            f"runuser -u postgres -- {BIN}/pg_ctl -D {place}/data -m immediate stop; rm -rf {place}",
+            f"rm -rf {place}; install -d -m 0755 -o postgres {place}; "
+            f"install -d -m 0700 -o postgres -g postgres {data}",
         )
+        seconds = self.timed(
+            "drill1",
+            f"{AS_POSTGRES} {RESTORE} --pg1-path={data}; "
+            f"echo 'local all all trust' > {data}/pg_hba.conf; "
+            f"touch {data}/pg_ident.conf {data}/postgresql.conf; chown postgres {data}/*.conf; "
+            f"{control} -w -t 600 -o '{settings}' start; {_until_primary(f'-h {place} -p 6543')}",
+        )
+        self.on("drill1", f"{control} -m immediate stop; rm -rf {place}")
         return seconds
 
     def fingerprint(self) -> tuple[float, float]:
         """Return seconds and megabytes of one fingerprint of everything."""
-        import json
-
         out = self.on(
             "backup1",
-            "runuser -u pgbackrest -- dbops fingerprint --cluster flights --json 2>/dev/null",
+            f"{AS_REPOSITORY} dbops fingerprint --cluster flights --json 2>/dev/null",
         )
         taken = json.loads(out)
         parts = taken if isinstance(taken, list) else taken.get("fingerprints", [taken])
@@ -154,20 +159,21 @@ class Bench:
 
     def peak_memory(self, script: str, host: str) -> float:
         """Return the peak resident megabytes of the dbops process itself while ``script`` runs."""
-        out = self.on(host, f"( {script} ) >/dev/null 2>&1 & "
-                            "peak=0; while kill -0 $! 2>/dev/null; do "
-                            "for p in $(pgrep -f '/opt/dbops/bin/python /usr/local/bin/dbops (backup|restore)'); do "
-                            "kb=$(awk '/VmHWM/ {print $2}' /proc/$p/status 2>/dev/null || echo 0); "
-                            "[ \"${kb:-0}\" -gt $peak ] && peak=$kb; done; sleep 0.05; done; echo $peak")  # fmt: skip
+        loop = (
+            "peak=0; while kill -0 $! 2>/dev/null; do for p in $(pgrep -f '/bin/dbops backup'); do "
+            "kb=$(awk '/VmHWM/ {print $2}' /proc/$p/status 2>/dev/null || echo 0); "
+            '[ "${kb:-0}" -gt $peak ] && peak=$kb; done; sleep 0.05; done; echo $peak'
+        )
+        out = self.on(host, f"set +e; ( {script} ) >/dev/null 2>&1 & {loop}")
         return float(out.strip().splitlines()[-1]) / 1024
 
     def site_yml(self, strategy: str) -> float:
         """Return the seconds of one run of site.yml."""
         environment = {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg")}
         if strategy == "mitogen":
-            import ansible_mitogen
-
-            plugins = Path(ansible_mitogen.__file__).parent / "plugins" / "strategy"
+            found = importlib.util.find_spec("ansible_mitogen")
+            assert found is not None and found.origin is not None
+            plugins = Path(found.origin).parent / "plugins" / "strategy"
             environment |= {"ANSIBLE_STRATEGY_PLUGINS": str(plugins),
                             "ANSIBLE_STRATEGY": "mitogen_linear"}  # fmt: skip
         began = time.monotonic()
@@ -205,19 +211,15 @@ def main() -> int:
     try:
         fleet.up(bench.lab)
         first = bench.site_yml("linear")
-        rows.append(Row("site.yml, first run, s", [first], [], "s", "–"))
+        rows.append(Row("site.yml, first run, s", [first], [], "s", "-"))
         measure("site.yml, second run: mitogen against plain, s", "s", "60 s plain, 20 s mitogen",
                 lambda: bench.site_yml("mitogen"), lambda: bench.site_yml("linear"))  # fmt: skip
         bench.fill(10)
         bench.backup(True)
-        small = bench.peak_memory(
-            "runuser -u pgbackrest -- dbops backup take --type full", "backup1"
-        )
+        small = bench.peak_memory(f"{AS_REPOSITORY} dbops backup take --type full", "backup1")
         bench.fill(SCALE)
         bench.backup(True)
-        large = bench.peak_memory(
-            "runuser -u pgbackrest -- dbops backup take --type full", "backup1"
-        )
+        large = bench.peak_memory(f"{AS_REPOSITORY} dbops backup take --type full", "backup1")
         rows.append(Row("peak memory of dbops in a backup, MB: scale 100 against scale 10",
                         [large], [small], "MB", "1.0"))  # fmt: skip
         measure("full backup without fingerprint against pgBackRest by hand, s", "s", "1.05",
@@ -240,13 +242,16 @@ def main() -> int:
 
 def _publish(rows: list[Row]) -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    machine = f"{os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release().split('-')[0]}"
     lines = [
-        "# Benchmarks", "",
-        f"Taken {datetime.now(UTC):%Y-%m-%d} by `make bench` on {os.cpu_count()} cores, {memory:.0f} GiB, "
-        f"Linux {platform.release().split('-')[0]}, all hosts on this one machine; pgbench scale {SCALE}; "
-        f"median (minimum–maximum) of {RUNS} runs taken in turn.", "",
-        "| what | dbops | peer | ratio | aim |", "|---|---|---|---|---|",
-    ]  # fmt: skip
+        "# Benchmarks",
+        "",
+        f"Taken {datetime.now(UTC):%Y-%m-%d} by `make bench` on {machine}, all hosts on this one "
+        f"machine; pgbench scale {SCALE}; median (minimum-maximum) of {RUNS} runs taken in turn.",
+        "",
+        "| what | dbops | peer | ratio | aim |",
+        "|---|---|---|---|---|",
+    ]
     lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
     text = "\n".join(lines) + "\n"
     PAGE.write_text(text, encoding="utf-8")

@@ -112,6 +112,10 @@ def plan_restore(target: Target, request: RestoreRequest) -> Plan:
     ]
 
 
+def plan_salvage(target: Target) -> Plan:
+    return [Action("archive the last log", lambda: None)]
+
+
 def plan_discard(target: Target) -> Plan:
     return [Action("remove the data set aside", lambda: None)]
 
@@ -177,6 +181,7 @@ ENGINE = Engine(
     verify=verify,
     plan_expire=plan_expire,
     plan_restore=plan_restore,
+    plan_salvage=plan_salvage,
     plan_discard=plan_discard,
     fingerprint=fingerprint,
     run_drill=run_drill,

@@ -37,6 +37,7 @@ TABLE_COMMANDS = [
     "backup expire --dry-run",
     "backup expire --backup-id B1 --confirm flights",
     "restore discard --dry-run",
+    "restore salvage",
     "drill run --dry-run",
     "drill report --output -",
 ]

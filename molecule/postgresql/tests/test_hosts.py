@@ -13,7 +13,11 @@ INVENTORY = CHECKOUT / ".lab" / "molecule" / "inventory"
 testinfra_hosts = ["ansible://dbops"]
 
 _UNITS = {
-    "pg": ["dbops-exporter.service", "dbops-heartbeat-flights.service", "pgbackrest-server.service"],
+    "pg": [
+        "dbops-exporter.service",
+        "dbops-heartbeat-flights.service",
+        "pgbackrest-server.service",
+    ],
     "backup": [
         "dbops-exporter.service",
         "pgbackrest-gate.service",
@@ -76,7 +80,9 @@ def test_files_are_closed_to_others(host) -> None:
 
 
 def test_checks_find_nothing_wrong_but_that_no_backup_was_taken_yet(host) -> None:
-    done = host.run("dbops check" if _part(host) != "backup" else "runuser -u pgbackrest dbops check")
+    done = host.run(
+        "dbops check" if _part(host) != "backup" else "runuser -u pgbackrest dbops check"
+    )
     wrong = [line for line in done.stdout.splitlines() if ": FAILED" in line]
     assert [line for line in wrong if "backup" not in line and "drill" not in line] == []
     assert "Traceback" not in done.stderr

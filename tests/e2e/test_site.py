@@ -1,0 +1,108 @@
+"""A converged fleet stays as it is; what was changed by hand is told by --check and taken back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab import fleet
+from tests.e2e.hosts import MEMBERS, Site
+from tests.e2e.state import changes, state
+
+_HBA = "host all all 0.0.0.0/0 trust"
+
+
+def test_a_second_run_changes_nothing(whole: Site) -> None:
+    before = state(whole)
+    whole.converged()
+    assert changes(before, state(whole)) == []
+
+
+def _drift(site: Site) -> None:
+    primary, standby = site.primary(), site.standby()
+    config = site.settings(standby)["options"]["config_dir"]
+    site.root(standby, f"sed -i \"s/^listen_addresses.*/listen_addresses = '127.0.0.1'/\" "
+              f"{config}/postgresql.conf")  # fmt: skip
+    site.root(primary, f"echo '{_HBA}' >> {config}/pg_hba.conf")
+    site.root("drill1", "chmod 0644 /etc/dbops/targets/flights.json")
+    site.root("backup1", "systemctl disable --now pgbackrest-seal.timer")
+    for statement in (
+        "CREATE ROLE intruder LOGIN SUPERUSER",
+        "ALTER ROLE flights_writer CREATEDB",
+        "GRANT pg_write_all_data TO flights_writer",
+        "DROP ROLE IF EXISTS stranger; CREATE ROLE stranger LOGIN PASSWORD 'strange' IN ROLE "
+        "flights_owner",
+        "REVOKE CONNECT ON DATABASE flights FROM flights_writer",
+    ):
+        site.ask(primary, statement)
+    site.root(primary, "cd /; runuser -u postgres -- psql -Xqc "
+              "'GRANT DELETE ON flights.flights TO flights_writer' flights")  # fmt: skip
+
+
+def test_what_was_changed_by_hand_is_told_then_taken_back(whole: Site) -> None:
+    site = whole
+    clean = state(site)
+    _drift(site)
+    try:
+        drifted = state(site)
+        assert len(changes(clean, drifted)) > 8
+        told = site.run_play("site", "--check", "--diff")
+        assert changes(drifted, state(site)) == [], "--check changed something"
+        for words in (_HBA, "listen_addresses = '127.0.0.1'", "/etc/dbops/targets/flights.json",
+                      "pgbackrest-seal.timer", "intruder", "stranger", "pg_write_all_data",
+                      "CREATEDB", "DELETE", "CONNECT"):  # fmt: skip
+            assert words in told.output, f"--check --diff says nothing of {words}"
+
+        site.run_play("site")
+    finally:
+        primary = site.primary()
+        for role in ("intruder", "stranger"):
+            left = site.ask(primary, "SELECT rolcanlogin, rolsuper, rolpassword IS NULL FROM "
+                            f"pg_authid WHERE rolname = '{role}'")  # fmt: skip
+            site.ask(primary, f"DROP ROLE IF EXISTS {role}")
+            assert left.startswith("f|f|"), f"{role} was left with {left}"
+    assert changes(clean, state(site)) == []
+
+
+def test_a_check_of_the_mended_fleet_has_nothing_to_tell(whole: Site) -> None:
+    before = state(whole)
+    play = whole.run_play("site", "--check", "--diff")
+    assert play.changes == []
+    assert play.changed == {}
+    assert "+++" not in play.output
+    assert changes(before, state(whole)) == []
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_no_control_of_the_audit_fails(whole: Site, member: str) -> None:
+    findings = whole.dbops(member, "audit", "--json").json()
+    assert [finding["control_id"] for finding in findings] == [f"PG-{n:02}" for n in range(1, 31)]
+    odd = {f["control_id"]: f["detail"] for f in findings if f["status"] != "pass"}
+    assert odd.keys() <= {"PG-15"}, odd  # pgaudit is a profile, off by default
+
+
+def test_every_check_is_ok_on_every_host(whole: Site) -> None:
+    whole.dbops("backup1", "backup", "verify")
+    whole.dbops("drill1", "drill", "run")
+    for host in whole.lab.hosts:
+        done = whole.dbops(host, "check")
+        assert done.stdout.count(": OK") > 5, done.said
+        assert "FAILED" not in done.stdout, done.said
+
+
+def test_fleet_status_shows_every_host(whole: Site) -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("dbops")), "fleet", "status", "-i",
+         str(whole.inventory)],
+        cwd=fleet.CHECKOUT, env={**whole.environment(), "COLUMNS": "200"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if " flights " in line]
+    assert [row[0] for row in rows] == sorted(whole.lab.hosts)
+    roles = {row[0]: row[6] for row in rows}
+    assert roles[whole.primary()] == "primary"
+    assert roles[whole.standby()] == "replica"
