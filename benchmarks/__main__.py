@@ -172,7 +172,8 @@ class Bench:
         environment = {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg")}
         if strategy == "mitogen":
             found = importlib.util.find_spec("ansible_mitogen")
-            assert found is not None and found.origin is not None
+            assert found is not None
+            assert found.origin is not None
             plugins = Path(found.origin).parent / "plugins" / "strategy"
             environment |= {"ANSIBLE_STRATEGY_PLUGINS": str(plugins),
                             "ANSIBLE_STRATEGY": "mitogen_linear"}  # fmt: skip
