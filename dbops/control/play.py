@@ -107,6 +107,11 @@ def run(request: Request, tell: Callable[[str], None]) -> Outcome:
         raise KeyboardInterrupt
     if done.rc != 0:
         raise listener.failure(request.verb, output)
+    if not listener.outcome.hosts:
+        raise ConfigError(
+            f"Playbook {request.verb!r} met no host: see that {request.inventory} has the group "
+            "'dbops' and that --limit leaves some of it."
+        )
     return listener.outcome
 
 

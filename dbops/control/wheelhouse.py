@@ -1,4 +1,4 @@
-"""The wheelhouse: dbops and all it needs as wheels in one archive, for hosts without a package index.
+"""The wheelhouse: dbops and all it needs as wheels, for hosts without a package index.
 
 Kept outside the checkout, named for the content it was made from, and made only when absent. Run as
 ``python -m dbops.control.wheelhouse --python 3.11``; prints JSON with ``archive`` and ``digest``.

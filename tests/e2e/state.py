@@ -39,7 +39,8 @@ FROM pg_default_acl ORDER BY 2, 3, 4;
 def state(site: Site) -> dict[str, str]:
     """Return, by host, files with their modes and content, units, roles and privileges."""
     with ThreadPoolExecutor() as pool:
-        return dict(zip(site.lab.hosts, pool.map(lambda h: _host(site, h), site.lab.hosts)))
+        texts = pool.map(lambda host: _host(site, host), site.lab.hosts)
+        return dict(zip(site.lab.hosts, texts, strict=True))
 
 
 def _host(site: Site, host: str) -> str:

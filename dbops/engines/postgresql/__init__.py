@@ -13,8 +13,8 @@ from dbops.engines.postgresql import (
     heartbeat,
     monitor,
     restore,
-    salvage,
     retention,
+    salvage,
 )
 
 ENGINE = Engine(

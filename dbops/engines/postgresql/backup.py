@@ -128,7 +128,8 @@ def _same_version(opts: Options, stanza: Stanza) -> None:
     if version != stanza.version:
         raise ConfigError(
             f"The servers run PostgreSQL {version} and the stanza {opts.stanza!r} was made for "
-            f"{stanza.version}: run the backup play, which upgrades the stanza."
+            f"{stanza.version}: run 'pgbackrest stanza-upgrade' on the repository host, then take "
+            "a full backup."
         )
 
 

@@ -193,7 +193,7 @@ def repository(target: Target, opts: Options) -> Iterator[Check]:
     detail = f"{opts.stanza}: {len(stanza.backups)} backups"
     yield Check("repository answers", True, detail)
     match = stanza.version == target.version
-    hint = "run the backup play, which upgrades the stanza"
+    hint = "run 'pgbackrest stanza-upgrade' on the repository host"
     yield Check("stanza's version", match, f"PostgreSQL {stanza.version}", hint)
     with client.connect(opts, database="postgres", user=opts.monitor_user) as connection:
         try:

@@ -70,7 +70,7 @@ def stanza(target: Target, opts: Options) -> Iterator[Check]:
     fulls = sum(1 for b in found.backups if b.kind == "full" and not b.error)
     least = opts.minimum_redundancy
     detail = f"{fulls} full, at least {least} wanted"
-    yield Check("minimum redundancy", fulls >= least, detail, "dbops backup take --kind full")
+    yield Check("minimum redundancy", fulls >= least, detail, "dbops backup take --type full")
     for kind, seconds in opts.schedule_interval_seconds.items():
         if kind in _SERVES:
             yield _age(found, kind, seconds)
@@ -84,7 +84,7 @@ def _age(found: Stanza, kind: Kind, seconds: float) -> Check:
     name = f"{kind} backup is not late"
     stops = [b.stop for b in found.backups if b.kind in _SERVES[kind] and not b.error]
     if not stops:
-        return Check(name, False, "there is none", f"dbops backup take --kind {kind}")
+        return Check(name, False, "there is none", f"dbops backup take --type {kind}")
     age = (datetime.now(UTC) - max(stops)).total_seconds()
     detail = f"{_hours(age)} old, every {_hours(seconds)} planned"
     return Check(name, age <= LATENESS * seconds, detail, "look at the timer and its last run")

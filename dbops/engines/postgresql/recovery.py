@@ -243,25 +243,32 @@ def prove_server(connection: Connection) -> None:
 
 
 def prove(target: Target, opts: Options) -> None:
-    """Raise Refused unless the last restore ended verified and the server is up and sound now."""
-    try:
-        note = json.loads((target.state_dir / NOTE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        note = {}
-    if not isinstance(note, dict) or not note.get("verified_at"):
-        raise Refused(
-            "The last restore on this host was not verified to its end, so what it set aside "
-            "is kept: restore again first."
-        )
+    """Raise Refused unless the server is sound now and what it replaced is no longer needed.
+
+    A primary must have been verified by the restore that made it; a standby must receive.
+    """
     try:
         with _connect(opts) as connection:
             if connection.execute("SELECT pg_is_in_recovery()").fetchall()[0][0]:
                 _receiving(connection)
-            else:
-                prove_server(connection)
+                return
+            prove_server(connection)
     except (CommandFailed, Unreachable, VerificationFailed, psycopg.Error) as error:
         words = client.reason(error) if isinstance(error, psycopg.Error) else str(error)
         raise Refused(f"The server is not up and sound, so nothing is removed: {words}.") from None
+    if not _verified(target.state_dir / NOTE):
+        raise Refused(
+            "The last restore on this host was not verified to its end, so what it set aside "
+            "is kept: restore again first."
+        )
+
+
+def _verified(note: Path) -> bool:
+    try:
+        said = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and bool(said.get("verified_at"))
 
 
 def _receiving(connection: Connection) -> None:

@@ -1,8 +1,8 @@
 """Bring the log that only a stopped member still has into the archive, before a restore.
 
-A primary that dies takes with it what it had not archived; its standby, or its own disk, usually has
-all of it. The last segment is pushed unfinished: recovery reads it as far as it goes, and the restored
-server goes on in a timeline of its own, so nothing is ever pushed under that name again.
+A primary that dies takes with it what it had not archived; its standby, or its own disk, usually
+has all of it. The last segment is pushed unfinished: recovery reads it as far as it goes, and the
+restored server goes on in a timeline of its own, so nothing is pushed under that name again.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _unknown_history(name: str, known: int) -> bool:
 def _follows(path: Path, first: tuple[int, int]) -> bool:
     """Return whether ``path`` is a segment with log of its own, at or after ``first``.
 
-    A segment kept for reuse has a future name and an old content: the address in its first page tells.
+    A segment kept for reuse has a future name and old content: its first page's address tells.
     """
     try:
         timeline, number = wal.split_segment(path.name)

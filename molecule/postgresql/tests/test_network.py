@@ -12,8 +12,7 @@ import psycopg
 import pytest
 
 LAB = Path(__file__).resolve().parents[3] / ".lab" / "molecule"
-TESTINFRA_HOSTS = ["ansible://members"]
-testinfra_hosts = TESTINFRA_HOSTS
+testinfra_hosts = ["ansible://members"]
 PORT = 5432
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
@@ -77,7 +76,7 @@ def test_the_certificate_names_the_host_and_the_handshake_is_modern(host, addres
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tls_1_1_is_refused_by_the_server(address: str) -> None:
     old = _context(ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_1)
-    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION|VERSION_TOO_LOW|alert"):
+    with pytest.raises(ssl.SSLError, match=r"PROTOCOL_VERSION|VERSION_TOO_LOW|alert"):
         _handshake(address, old, "pg1")
 
 

@@ -189,7 +189,7 @@ def test_only_what_a_restore_set_aside_is_discarded(
 
 def test_nothing_is_discarded_before_the_restore_is_proven(tmp_path: Path, main: Path) -> None:
     (tmp_path / "main.set-aside-20261101T010000Z").mkdir()
-    with pytest.raises(Refused, match="not verified"):
+    with pytest.raises(Refused, match="nothing is removed"):
         restore.plan_discard(made.target(tmp_path, "member"))
 
 
