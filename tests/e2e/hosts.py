@@ -25,7 +25,6 @@ from lab.machine import LabError, podman
 
 MEMBERS = ("pg1", "pg2")
 _RECAP = re.compile(r"^(\w+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.M)
-_NUMBERS = 1_000_000_000
 _ACCOUNT = {"backup1": "pgbackrest", "drill1": "root", "pg1": "root", "pg2": "root"}
 
 
@@ -269,24 +268,22 @@ class Load:
     def __init__(self, site: Site, ledger: Path) -> None:
         self.site = site
         self.ledger = ledger
-        # Numbers of other tests, whose rows a restore may have brought back, are never met again.
-        first = int(time.time()) * _NUMBERS
-        with psycopg.connect(site.dsn("flights_writer"), autocommit=True) as connection:
-            connection.execute(
-                "INSERT INTO flights.journal VALUES (%s, clock_timestamp(), 'first')", (first,)
-            )
-        ledger.write_text(f"{first} {time.time():.6f}\n", encoding="utf-8")
+        # The writer numbers its rows by the time, in microseconds, and goes on from there.
+        self._first = self._last = time.time_ns() // 1000
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Keep the writer running, in a process of its own, while the block runs."""
-        with writing(self.site, self.ledger):
-            yield
+        try:
+            with writing(self.site, self.ledger):
+                yield
+        finally:
+            self._last = time.time_ns() // 1000
 
     @property
     def acknowledged(self) -> dict[int, float]:
         """Acknowledged numbers with their times."""
-        return writer.read(self.ledger).acknowledged
+        return writer.read(self.ledger).acknowledged if self.ledger.exists() else {}
 
     def more(self, number: int = 50, seconds: float = 60) -> None:
         """Wait until ``number`` more commits were acknowledged."""
@@ -300,12 +297,11 @@ class Load:
 
     def stored(self) -> dict[int, float]:
         """Return the rows of this ledger's writer in the database, with their times."""
-        first = min(self.acknowledged)
         with psycopg.connect(self.site.dsn("flights_owner")) as connection:
             rows = connection.execute(
                 "SELECT sequence, extract(epoch FROM written_at) FROM flights.journal "
                 "WHERE sequence BETWEEN %s AND %s",
-                (first, first + _NUMBERS - 1),
+                (self._first, self._last),
             ).fetchall()
         return {int(row[0]): float(row[1]) for row in rows}
 

@@ -35,7 +35,7 @@ def test_a_killed_server_comes_back_with_every_acknowledged_write(load: Load) ->
         site.root(primary, f"kill -9 {before}")
         time.sleep(1)
         if site.root(primary, "systemctl is-active 'postgresql@*'", ok=False) != "active":
-            site.run_play("provision")
+            site.server(primary, "start")
         load.more(100, 90)
     assert site.root(primary, _POSTMASTER) != before, "the server was never gone"
     assert site.primary() == primary

@@ -13,6 +13,20 @@ from tests.e2e.hosts import MEMBERS, Site
 from tests.e2e.state import changes, state
 
 _HBA = "host all all 0.0.0.0/0 trust"
+_MADE_BY_HAND = ("intruder", "stranger")
+_TOLD = (
+    f"-{_HBA}",
+    "-listen_addresses = '127.0.0.1'",
+    "/etc/dbops/targets/flights.json",
+    "pgbackrest-seal.timer",
+    "-role intruder: superuser yes",
+    "-role stranger: login yes",
+    "-role stranger: member of flights_owner",
+    "-role flights_writer: createdb yes",
+    "-role flights_writer: member of pg_write_all_data",
+    "-database flights: table flights.flights: DELETE to flights_writer",
+    "+database flights: database flights: CONNECT to flights_writer",
+)
 
 
 def test_a_second_run_changes_nothing(whole: Site) -> None:
@@ -33,8 +47,7 @@ def _drift(site: Site) -> None:
         "CREATE ROLE intruder LOGIN SUPERUSER",
         "ALTER ROLE flights_writer CREATEDB",
         "GRANT pg_write_all_data TO flights_writer",
-        "DROP ROLE IF EXISTS stranger; CREATE ROLE stranger LOGIN PASSWORD 'strange' IN ROLE "
-        "flights_owner",
+        "CREATE ROLE stranger LOGIN PASSWORD 'strange' IN ROLE flights_owner",
         "REVOKE CONNECT ON DATABASE flights FROM flights_writer",
     ):
         site.ask(primary, statement)
@@ -42,8 +55,14 @@ def _drift(site: Site) -> None:
               "'GRANT DELETE ON flights.flights TO flights_writer' flights")  # fmt: skip
 
 
+def _forget(site: Site) -> None:
+    for role in _MADE_BY_HAND:
+        site.ask(site.primary(), f"DROP ROLE IF EXISTS {role}")
+
+
 def test_what_was_changed_by_hand_is_told_then_taken_back(whole: Site) -> None:
     site = whole
+    _forget(site)
     clean = state(site)
     _drift(site)
     try:
@@ -51,12 +70,7 @@ def test_what_was_changed_by_hand_is_told_then_taken_back(whole: Site) -> None:
         assert len(changes(clean, drifted)) > 8
         told = site.run_play("site", "--check", "--diff")
         assert changes(drifted, state(site)) == [], "--check changed something"
-        for words in (_HBA, "listen_addresses = '127.0.0.1'", "/etc/dbops/targets/flights.json",
-                      "pgbackrest-seal.timer", "-role intruder: superuser yes", "-role stranger: login yes",
-                      "-role stranger: member of flights_owner", "-role flights_writer: createdb",
-                      "-role flights_writer: member of pg_write_all_data",
-                      "-database flights: table flights.flights: DELETE to flights_writer",
-                      "+database flights: database flights: CONNECT to flights_writer"):  # fmt: skip
+        for words in _TOLD:
             assert words in told.output, f"--check --diff says nothing of {words}"
 
         site.run_play("site")
@@ -67,8 +81,7 @@ def test_what_was_changed_by_hand_is_told_then_taken_back(whole: Site) -> None:
             "SELECT count(*) FROM pg_roles WHERE rolname IN ('intruder', 'stranger') "
             "AND (rolcanlogin OR rolsuper)",
         )
-        for role in ("intruder", "stranger"):
-            site.ask(primary, f"DROP ROLE IF EXISTS {role}")
+        _forget(site)
     assert left == "0", "a role made by hand may still log in"
     assert changes(clean, state(site)) == []
 
