@@ -72,6 +72,11 @@ def plain_name(value: str) -> str:
 
 def load(cluster: str, directory: Path = TARGETS_DIR) -> Target:
     """Read the target of ``cluster``; ConfigError says what is wrong with it and what to do."""
+    return read(find(cluster, directory))
+
+
+def find(cluster: str, directory: Path = TARGETS_DIR) -> Path:
+    """Return the target file of ``cluster``; ConfigError names those that there are."""
     try:
         plain_name(cluster)
     except ValueError as error:
@@ -80,13 +85,15 @@ def load(cluster: str, directory: Path = TARGETS_DIR) -> Target:
     if not path.exists():
         known = ", ".join(names(directory)) or "none"
         raise ConfigError(f"No target {cluster!r} on this host (known here: {known}).")
-    return read(path)
+    return path
 
 
 def names(directory: Path = TARGETS_DIR) -> list[str]:
     """Return the clusters that have a target file in ``directory``, sorted."""
     try:
-        return sorted(path.stem for path in directory.glob("*.json"))
+        return sorted(path.stem for path in directory.iterdir() if path.suffix == ".json")
+    except FileNotFoundError:
+        return []
     except PermissionError:
         raise ConfigError(f"{directory} may not be read: run dbops as root.") from None
 

@@ -85,7 +85,10 @@ def pick(name: str | None) -> Target:
 
 def pick_names(name: str | None) -> list[str]:
     """Return ``name`` alone, or every cluster of this host; ConfigError when there is none."""
-    known = [name] if name is not None else targets.names(targets_dir())
+    if name is not None:
+        targets.find(name, targets_dir())
+        return [name]
+    known = targets.names(targets_dir())
     if not known:
         raise ConfigError(
             f"No target in {targets_dir()}: run the monitor or backup playbook first."
