@@ -144,6 +144,7 @@ def _environment(project_dir: Path) -> dict[str, str]:
     environment = {
         "PATH": os.pathsep.join([bin_dir, os.environ.get("PATH", "/usr/bin:/bin")]),
         "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_HOST_KEY_CHECKING": "1",  # ansible-runner turns it off unless told otherwise
         "ANSIBLE_RETRY_FILES_ENABLED": "0",
     }
     config = project_dir / "ansible.cfg"
@@ -157,6 +158,8 @@ def _put_away(private: Path, keep: Path | None) -> None:
     try:
         if keep is not None and artifacts.is_dir():
             keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for file in artifacts.rglob("*"):
+                file.chmod(0o700 if file.is_dir() else 0o600)  # Ansible's cache ignores the umask
             for run_directory in artifacts.iterdir():
                 shutil.move(str(run_directory), keep / run_directory.name)
     except OSError as error:

@@ -54,6 +54,11 @@ class Play:
     output: str
 
     @property
+    def said(self) -> str:
+        """What it printed, without the ends of lines."""
+        return " ".join(self.output.split())
+
+    @property
     def changed(self) -> dict[str, int]:
         """Changed tasks by host, from the recap; hosts without a change are left out."""
         return {m[1]: int(m[2]) for m in _RECAP.finditer(self.output) if int(m[2])}

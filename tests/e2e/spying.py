@@ -37,6 +37,7 @@ def _sample(stop: Path, found: Path) -> None:
             except OSError:
                 continue  # it has ended
         time.sleep(0.003)
+    found.touch(mode=0o600)
     found.write_bytes(b"\n".join(sorted(lines)))
 
 

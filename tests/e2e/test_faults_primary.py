@@ -20,7 +20,7 @@ _POSTMASTER = "head -1 /var/lib/postgresql/*/main/postmaster.pid"
 
 def _synchronous(site: Site, wanted: bool) -> None:
     extra = ("-e", "postgresql_synchronous=true") if wanted else ()
-    site.run_play("provision", *extra)
+    site.run_play("provision", "--limit", "members", *extra)
     query = "SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')"
     primary = site.primary()
     wait(lambda: site.ask(primary, query) == str(int(wanted)), 20, f"synchronous is {wanted}")
@@ -115,7 +115,7 @@ def test_a_switchover_is_refused_without_the_cluster_s_name_or_a_standby(load: L
     site.server(standby, "stop")
     play = site.run_play("switchover", *_CONFIRM, ok=False)
     assert play.status != 0
-    assert "cannot move" in play.output
+    assert "cannot move" in play.said
     assert site.primary() == primary
     site.server(standby, "start")
     site.wait_streaming()
@@ -196,5 +196,6 @@ def test_a_play_killed_in_the_middle_converges_when_run_again(load: Load) -> Non
         load.more(50)
     load.nothing_lost()
     assert site.streaming()
+    assert site.dbops("pg2", "status", "--json").json()[0]["up"] is True
     site.wait_archived()
     site.no_hole()

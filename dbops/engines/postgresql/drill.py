@@ -139,6 +139,7 @@ def _prove(
         )
     with _step(findings, "space", progress) as note:
         scratch.check_tools(place, options.amcheck)
+        scratch.check_version(place, supply.manifest.version)
         scratch.create(place)
         note.detail = supplies.check_space(place, supply)
     with _step(findings, "restore", progress, counts=True) as note:

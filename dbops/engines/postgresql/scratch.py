@@ -123,6 +123,19 @@ def check_tools(scratch: Scratch, amcheck: bool) -> None:
             )
 
 
+def check_version(scratch: Scratch, wanted: str) -> None:
+    """Raise ConfigError unless the programs here are of the major version ``wanted``."""
+    binary = str(scratch.bin_dir / "postgres")
+    said = runner.capture(runner.Command((binary, "--version"), timeout_seconds=30)).stdout
+    match = re.search(r"PostgreSQL\) (\d+)", said)
+    here = match[1] if match else "unknown"
+    if here != wanted:
+        raise ConfigError(
+            f"The backup was made by PostgreSQL {wanted} and this host has PostgreSQL {here}: "
+            f"install {wanted} here."
+        )
+
+
 def remove(scratch: Scratch) -> None:
     """Stop what runs in the scratch folder and delete it; Refused when it is not dbops' own."""
     root = scratch.root

@@ -30,6 +30,7 @@ _FETCHERS = 2
 _FETCH_SECONDS = 300.0
 _VERIFY_SECONDS = 3600.0
 _DAMAGE = re.compile(r"FormatError|ChecksumError|CryptoError|corrupt|checksum", re.IGNORECASE)
+_RESTORED = re.compile(r"error restoring '([^']+)'")
 _STORED = re.compile(r"(?:.*/)?([0-9A-F]{24})-([0-9a-f]{40})(?:\.[a-z0-9]+)?")
 _HISTORY = re.compile(r"[0-9A-F]{8}\.history")
 _FULL_BYTES = 32 * 1024 * 1024
@@ -177,7 +178,7 @@ def restore(options: Options, scratch: Scratch, supplies: Supplies, progress: Pr
     except CommandFailed as error:
         _check_not_full(scratch)
         progress("looking for the damaged file")
-        raise _name_damage(options, error) from None
+        raise _name_damage(options, scratch, supplies.stored, error) from None
     return size(scratch.data) + size(scratch.tablespaces)
 
 
@@ -189,10 +190,19 @@ def _check_not_full(scratch: Scratch) -> None:
         )
 
 
-def _name_damage(options: Options, error: CommandFailed) -> DbopsError:
-    """Return ``error``, with the damaged file's name when it is about one: a restore gives none."""
+def _name_damage(
+    options: Options, scratch: Scratch, stored: StoredBackup, error: CommandFailed
+) -> DbopsError:
+    """Return ``error`` with the damaged file's name in the repository, when it is about one."""
     if not _DAMAGE.search(str(error)):
         return error
+    place = _RESTORED.search(str(error))
+    if place and Path(place[1]).is_relative_to(scratch.data):
+        file = Path("pg_data") / Path(place[1]).relative_to(scratch.data)
+        return VerificationFailed(
+            f"The repository is damaged: {file} of backup {stored.label}, or of one that it "
+            "builds on, is not what was stored."
+        )
     try:
         said = pgbackrest.ask(
             options,
