@@ -48,9 +48,13 @@ def run_command(
         _show(result, file)
     if not result.proven:
         raise VerificationFailed(
-            f"The drill of {target.cluster} from backup {result.backup_id} did not prove it: "
+            f"The drill of {target.cluster} from {_from(result)} did not prove it: "
             f"{result.reason.rstrip('.')}."
         )
+
+
+def _from(result: DrillResult) -> str:
+    return f"backup {result.backup_id}" if result.backup_id else "the newest backup"
 
 
 def _show(result: DrillResult, file: Path) -> None:

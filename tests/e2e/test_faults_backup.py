@@ -29,7 +29,7 @@ def test_a_backup_killed_half_way_is_never_listed_and_the_next_one_succeeds(load
             "backup1",
             f"cd {_REPOSITORY}/backup/{CLUSTER}; for i in $(seq 600); do "
             "for d in 2*F; do [ -e $d/backup.manifest ] || { [ -d $d ] && break 2; }; done; "
-            "sleep 0.05; done; pids=$(pgrep -x pgbackrest; pgrep -f 'dbops backup take'); "
+            "sleep 0.05; done; pids=$(pgrep -x pgbackrest; pgrep -f '[d]bops backup take'); "
             "kill -9 $pids; echo $d; [ ! -e $d/backup.manifest ] || echo whole",
         )
         assert "whole" not in torn, f"the backup was complete before it was killed: {torn}"
@@ -40,10 +40,10 @@ def test_a_backup_killed_half_way_is_never_listed_and_the_next_one_succeeds(load
         site.root("backup1", "systemctl restart pgbackrest-gate")
         site.take("full")
         load.more(50)
-    after = _ids(site)
-    assert torn not in after
-    assert len([one for one in after if one not in before]) == 1
+    # The next one may have gone on where the torn one ended, so it has to prove itself.
+    assert len([one for one in _ids(site) if one not in before]) == 1
     assert site.dbops("backup1", "backup", "verify").status == 0
+    site.dbops("drill1", "drill", "run")
     load.nothing_lost()
 
 
@@ -105,13 +105,15 @@ def test_a_full_spool_on_the_data_host_costs_no_log(load: Load) -> None:
     spool = "/var/spool/pgbackrest"
     with faults.small_disk(site.lab, primary, spool, 4):
         faults.fill(site.lab, primary, spool)
-        site.root(primary, f"mount -o remount,nr_inodes=4 {spool} || true")
+        # Files without content fit on a full disk, so the room for their names is taken, too.
+        used = f"$(df --output=iused {spool} | tail -1 | tr -d ' ')"
+        site.root(primary, f"mount -o remount,nr_inodes={used} {spool}; ! touch {spool}/one")
         with load.running():
             load.more(100)
             for _ in range(3):
                 site.ask(primary, "SELECT pg_switch_wal()")
                 load.more(30)
-        site.root(primary, f"mount -o remount,nr_inodes=100000 {spool} || true")
+        site.root(primary, f"mount -o remount,nr_inodes=100000 {spool}")
         faults.relieve(site.lab, primary, spool)
         site.wait_archived()
         site.no_hole()

@@ -61,7 +61,7 @@ def test_a_hole_in_the_log_is_named_and_the_data_stays(load: Load) -> None:
         done = site.dbops(primary, "restore", "run", "--name", name, "--confirm", CLUSTER, ok=False)
         assert done.status == 6, done.said
         assert "kept in" in done.said
-        aside = done.said.split("kept in ")[1].split()[0].rstrip(".")
+        aside = done.said.split("kept in ")[1].split()[0].rstrip(".)")
         control = f"/usr/lib/postgresql/*/bin/pg_controldata {aside}"
         assert "shut down" in site.root(primary, control), "the replaced data is not whole"
         refused = site.dbops(primary, "restore", "discard", "--confirm", CLUSTER, ok=False)

@@ -143,6 +143,12 @@ def _reporter(progress: Progress) -> Any:
 
 def failure(done: Completed, verb: str) -> DbopsError:
     """Return the error that a failed command stands for."""
+    if done.status < 0:
+        return CommandFailed(
+            f"pgbackrest {verb} crashed (signal {-done.status}): version 2.45 does when the "
+            "repository cannot be decrypted, so compare the cipher passphrase on the repository "
+            "host with the one that the stanza was created with."
+        )
     match = _ERROR.search(done.stderr) or _ERROR.search(done.stdout)
     if match is None:
         lines = (done.stderr or done.stdout).strip().splitlines()

@@ -82,15 +82,6 @@ def test_files_are_closed_to_others(host) -> None:
     assert host.check_output(f"stat -c '%n %U:%G %a' {paths}").splitlines() == wanted
 
 
-def test_checks_find_nothing_wrong_but_that_no_backup_was_taken_yet(host) -> None:
-    done = host.run(
-        "dbops check" if _part(host) != "backup" else "runuser -u pgbackrest dbops check"
-    )
-    wrong = [line for line in done.stdout.splitlines() if ": FAILED" in line]
-    assert [line for line in wrong if "backup" not in line and "drill" not in line] == []
-    assert "Traceback" not in done.stderr
-
-
 def test_a_converged_fleet_has_no_drift(host) -> None:
     if _part(host) != "drill":
         pytest.skip("once for the fleet is enough")
