@@ -106,14 +106,18 @@ def test_a_full_spool_on_the_data_host_costs_no_log(load: Load) -> None:
     with faults.small_disk(site.lab, primary, spool, 4):
         faults.fill(site.lab, primary, spool)
         # Files without content fit on a full disk, so the room for their names is taken, too.
-        used = f"$(df --output=iused {spool} | tail -1 | tr -d ' ')"
-        site.root(primary, f"mount -o remount,nr_inodes={used} {spool}; ! touch {spool}/one")
+        room = f"$(($(df --output=iused {spool} | tail -1) + 5))"
+        site.root(
+            primary,
+            f"mount -o remount,nr_inodes={room} {spool}; "
+            f"i=0; while touch {spool}/full.$i 2>/dev/null; do i=$((i+1)); done; [ $i -gt 0 ]",
+        )
         with load.running():
             load.more(100)
             for _ in range(3):
                 site.ask(primary, "SELECT pg_switch_wal()")
                 load.more(30)
-        site.root(primary, f"mount -o remount,nr_inodes=100000 {spool}")
+        site.root(primary, f"mount -o remount,nr_inodes=100000 {spool}; rm {spool}/full.*")
         faults.relieve(site.lab, primary, spool)
         site.wait_archived()
         site.no_hole()

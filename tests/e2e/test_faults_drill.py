@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -104,6 +105,10 @@ def _flipped(site: Site, file: str) -> Iterator[None]:
         site.root("backup1", flip)
 
 
+def _files(words: str) -> set[str]:
+    return {name.removesuffix(".zst") for name in re.findall(r"pg_data/[\w/.]+\w", words)}
+
+
 def test_one_flipped_bit_in_a_backup_is_found_and_named(load: Load) -> None:
     site = load.site
     site.take("full")
@@ -120,6 +125,8 @@ def test_one_flipped_bit_in_a_backup_is_found_and_named(load: Load) -> None:
             assert label in words, words
             assert "pg_data/" in words, words
         assert verified.status == 6
+        damaged = _files(verified.said)
+        assert damaged & _files(said), (damaged, said)
         if part == "/pg_data/":
             name = file.split("/pg_data/")[1].removesuffix(".zst")
             assert name in verified.said
