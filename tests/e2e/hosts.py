@@ -178,10 +178,17 @@ class Site(Fleet):
 
     def wait_archived(self, seconds: float = 90) -> str:
         """Switch the log and wait until it is in the repository; return the segment's name."""
-        query = "SELECT pg_walfile_name(pg_switch_wal())"
         primary = self.primary()
-        segment = self.ask(primary, query)
-        wait(lambda: segment in self.segments(), seconds, f"{segment} in the archive")
+        segment = self.ask(primary, "SELECT pg_walfile_name(pg_switch_wal())")
+        deadline = time.monotonic() + seconds
+        nudge = time.monotonic() + 4
+        while segment not in self.segments():
+            assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {segment} archived"
+            time.sleep(0.5)
+            if time.monotonic() > nudge:
+                # An archiver that failed sleeps for a minute unless a segment is finished.
+                self.ask(primary, "SELECT pg_switch_wal()")
+                nudge = time.monotonic() + 4
         return segment
 
     def segments(self) -> list[str]:
