@@ -64,6 +64,7 @@ def take_backup(target: Target, request: BackupRequest, progress: Progress) -> M
 def _take(
     target: Target, opts: Options, before: Stanza, request: BackupRequest, progress: Progress
 ) -> Manifest:
+    _names_fit(opts)
     member, flags = _source(opts)
     progress(f"{request.kind} backup from {member}")
     label = _run(opts, (f"--type={_TYPES[request.kind]}", "--no-expire-auto", *flags), progress)
@@ -84,6 +85,23 @@ def _take(
     status.write_file(file, manifest.model_dump_json(indent=1))
     retention.expire_after_backup(target, opts, progress)
     return manifest
+
+
+def _names_fit(opts: Options) -> None:
+    """Refuse database names that pgBackRest writes into its manifest and cannot read back.
+
+    The backup would look complete and could never be restored (seen with 2.45: FormatError).
+    """
+    with client.connect(opts, role="primary", user=opts.backup_user) as connection:
+        rows = connection.execute(
+            "SELECT datname FROM pg_database WHERE datname ~ '[\\n\\r=]' OR datname ~ '^[[#]'"
+        ).fetchall()
+    if rows:
+        raise ConfigError(
+            f"A backup with the database {str(rows[0][0])!r} could not be restored: pgBackRest's "
+            "manifest cannot hold a name with a line break or '=', or one that begins with '[' or "
+            "'#', so rename the database."
+        )
 
 
 def _run(opts: Options, flags: tuple[str, ...], progress: Progress) -> str:
