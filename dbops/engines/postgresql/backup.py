@@ -90,7 +90,8 @@ def _take(
 def _names_fit(opts: Options) -> None:
     """Refuse database names that pgBackRest writes into its manifest and cannot read back.
 
-    The backup would look complete and could never be restored (seen with 2.45: FormatError).
+    The backup would look complete and could never be restored. Seen with 2.45 for a line break;
+    the other characters belong to the manifest's own grammar and are refused without a trial.
     """
     with client.connect(opts, role="primary", user=opts.backup_user) as connection:
         rows = connection.execute(
