@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from dbops import files
 from dbops.contract import DrillResult
 from dbops.errors import ConfigError, DbopsError
 from dbops.targets import Target, first_complaint
@@ -35,34 +35,13 @@ def save(target: Target, result: DrillResult) -> Path:
     text = json.dumps(record, indent=1, ensure_ascii=False)
     try:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        group = folder.parent.stat().st_gid
-        os.chown(folder, -1, group)
-        _write(folder / name, text + "\n", group)
+        os.chown(folder, -1, folder.parent.stat().st_gid)
     except OSError as error:
         raise ConfigError(
             f"The drill's result cannot be written to {folder}: {error.strerror}."
         ) from None
+    files.write(folder / name, text + "\n", shared=True)
     return folder / name
-
-
-def _write(path: Path, text: str, group: int) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), 0o640)
-            os.fchown(file.fileno(), -1, group)
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def load(target: Target, warn: Callable[[str], None] = lambda sentence: None) -> list[DrillResult]:

@@ -1,4 +1,4 @@
-"""What people and programs see: tables, JSON, progress and whole-file writing.
+"""What people and programs see: tables, JSON and progress.
 
 Results go to standard output, everything else to standard error. Every text is masked and freed of
 control characters here, once.
@@ -7,13 +7,10 @@ control characters here, once.
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_jsonable_python
@@ -23,7 +20,6 @@ from rich.table import Table
 from rich.text import Text
 
 from dbops.contract import Progress
-from dbops.errors import ConfigError
 from dbops.runner import mask
 
 _PIPE_WIDTH = 400
@@ -148,24 +144,3 @@ def seconds(count: float | None) -> str:
     minutes, rest = divmod(round(count), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def write_file(path: Path, text: str, mode: int = 0o640) -> None:
-    """Write ``text`` to ``path`` whole or not at all; ConfigError when it cannot be written."""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

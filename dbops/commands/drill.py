@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dbops import history, lock, output, report
+from dbops import files, history, lock, output, report
 from dbops.commands import options
 from dbops.contract import DrillRequest, DrillResult
 from dbops.errors import VerificationFailed
@@ -147,5 +147,5 @@ def report_command(cluster: str | None, file: Path | None) -> None:
         click.echo(page)
         return
     path = file or history.directory(target) / "report.html"
-    output.write_file(path, page)
+    files.write(path, page)
     output.line(str(path))

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from pydantic import TypeAdapter, ValidationError
 
-from dbops import output
+from dbops import files, output
 from dbops.commands import options
 from dbops.errors import ConfigError, VerificationFailed
 from dbops.manifest import Difference, Fingerprint, compare
@@ -50,7 +50,7 @@ def fingerprint_command(
     with output.progress() as progress:
         found = tuple(take(target, progress))
     if output_file is not None:
-        output.write_file(output_file, output.as_json(found) + "\n")
+        files.write(output_file, output.as_json(found) + "\n")
     if expected is not None:
         was, now = one(expected), one(found)
         if was.algorithm != now.algorithm:

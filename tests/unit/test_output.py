@@ -1,15 +1,13 @@
-"""Output: nothing secret, nothing that steers a terminal, whole files."""
+"""Output: nothing secret, nothing that steers a terminal."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from dbops import output, runner
-from dbops.errors import ConfigError
 
 Capture = pytest.CaptureFixture[str]
 
@@ -59,13 +57,3 @@ def test_progress_is_plain_lines_without_a_terminal(capsys: Capture) -> None:
     with output.progress() as tell:
         tell("one")
     assert capsys.readouterr().err == "one\n"
-
-
-def test_files_are_whole_or_absent(tmp_path: Path) -> None:
-    path = tmp_path / "f"
-    output.write_file(path, "text")
-    assert path.read_text() == "text"
-    assert path.stat().st_mode & 0o777 == 0o640
-    with pytest.raises(ConfigError):
-        output.write_file(tmp_path / "no" / "f", "text")
-    assert [file.name for file in tmp_path.iterdir()] == ["f"]

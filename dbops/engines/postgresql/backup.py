@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import dbops
+from dbops import files
 from dbops.contract import BackupRequest, Progress
 from dbops.engines.postgresql import (
     catalogue,
@@ -77,12 +78,12 @@ def _take(
             found = fingerprint.take(opts, target.state_dir, progress, stored.stop_lsn)
             _archive(opts, before, f"dbops_{label}", progress)
         except DbopsError as error:
-            status.write_file(file, manifest.model_dump_json(indent=1))
+            files.write(file, manifest.model_dump_json(indent=1), shared=True)
             raise type(error)(
                 f"Backup {label} is complete and kept, but without a fingerprint: {error}"
             ) from None
         manifest = manifest.model_copy(update={"fingerprints": found})
-    status.write_file(file, manifest.model_dump_json(indent=1))
+    files.write(file, manifest.model_dump_json(indent=1), shared=True)
     retention.expire_after_backup(target, opts, progress)
     return manifest
 

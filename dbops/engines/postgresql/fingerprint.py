@@ -22,11 +22,11 @@ from pathlib import Path
 
 import psycopg
 
+from dbops import files
 from dbops.contract import Progress
 from dbops.engines.postgresql import client, options, tables, wal
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.options import Options
-from dbops.engines.postgresql.status import write_file
 from dbops.engines.postgresql.tables import ALGORITHM
 from dbops.errors import CommandFailed, Unreachable
 from dbops.manifest import DatabaseFingerprint, Fingerprint
@@ -171,7 +171,8 @@ def _member(opts: Options, connection: Connection) -> str | None:
 def _paused(control: Connection, member: str | None, state_dir: Path) -> Iterator[None]:
     """Hold the standby's replay; a note on disk lets the next run release it after a kill."""
     note = _note(state_dir)
-    write_file(note, json.dumps({"member": member, "since": datetime.now(UTC).isoformat()}))
+    text = json.dumps({"member": member, "since": datetime.now(UTC).isoformat()})
+    files.write(note, text, shared=True)
     try:
         control.execute("SELECT pg_wal_replay_pause()")
         end = time.monotonic() + PAUSE_LIMIT_SECONDS

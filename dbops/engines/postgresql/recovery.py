@@ -14,11 +14,11 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from dbops import files
 from dbops.engines.postgresql import client, heartbeat, wal
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.destination import Destination
 from dbops.engines.postgresql.options import Options
-from dbops.engines.postgresql.status import write_file
 from dbops.errors import CommandFailed, Refused, Unreachable, VerificationFailed
 from dbops.runner import Action, Command, Step, capture
 from dbops.targets import Target
@@ -72,7 +72,8 @@ def steps(
 
 def _note(path: Path, about: dict[str, str | None], verified: str) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    write_file(path, json.dumps({**about, "verified_at": now if verified else None}) + "\n")
+    text = json.dumps({**about, "verified_at": now if verified else None}) + "\n"
+    files.write(path, text, shared=True)
 
 
 def _start(opts: Options) -> Command:

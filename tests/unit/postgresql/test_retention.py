@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dbops import files
 from dbops.engines.postgresql import catalogue, options, pgbackrest, retention, status
 from dbops.errors import ConfigError, Refused
 from dbops.manifest import Manifest
@@ -55,7 +56,7 @@ def test_the_catalogue_joins_backups_and_manifests(
 ) -> None:
     target = made.target(tmp_path)
     file = catalogue.manifest_path(options.read(target), made.SECOND)
-    status.write_file(file, manifest(made.SECOND).model_dump_json())
+    files.write(file, manifest(made.SECOND).model_dump_json(), shared=True)
     found = catalogue.catalogue(target)
     assert [b.backup_id for b in found.backups] == [made.FULL, made.INCREMENTAL, made.SECOND]
     assert [b.manifest is not None for b in found.backups] == [False, False, True]
