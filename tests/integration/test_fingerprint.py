@@ -42,13 +42,6 @@ GRANT ALL ON SCHEMA public TO PUBLIC;
 """
 
 
-def find_programs() -> Path | None:
-    """Return where the newest server programs are."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    elsewhere = shutil.which("initdb")
-    return found[-1].parent if found else Path(elsewhere).parent if elsewhere else None
-
-
 @dataclass
 class Place:
     """A primary and its standby on sockets in one directory."""
@@ -100,10 +93,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Place]:
-    programs = find_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL's server programs (initdb) are not installed")
+def place(programs: Path) -> Iterator[Place]:
     account = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     if os.geteuid() == 0 and not any(entry.pw_name == account for entry in pwd.getpwall()):
         pytest.skip("the account 'postgres', as which root runs the servers, does not exist")

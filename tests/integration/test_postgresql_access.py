@@ -47,34 +47,18 @@ shared_buffers = 16MB
 """
 
 
-def find_programs() -> Path | None:
-    """Return the directory of PostgreSQL's programs on this machine."""
-    given = os.environ.get("DBOPS_TEST_PG_BIN")
-    if given:
-        return Path(given)
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if found:
-        return found[-1].parent
-    initdb = shutil.which("initdb")
-    return Path(initdb).parent if initdb else None
-
-
-PROGRAMS = find_programs()
-pytestmark = pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL is not installed here")
-
-
 class Cluster:
     """A private PostgreSQL on a Unix socket."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, programs: Path) -> None:
         self.directory = directory
+        self.programs = programs
         self.data = directory / "data"
         self.server = Server(str(directory), PORT, "postgres", lock_timeout_seconds=2)
 
     def program(self, name: str, *arguments: str) -> None:
         """Run one of PostgreSQL's programs, never as root."""
-        assert PROGRAMS is not None
-        argv = [str(PROGRAMS / name), *arguments]
+        argv = [str(self.programs / name), *arguments]
         if os.geteuid() == 0:
             argv = ["runuser", "-u", "postgres", "--", *argv]
         subprocess.run(argv, check=True, cwd="/", stdout=subprocess.DEVNULL, timeout=120)
@@ -130,13 +114,13 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def running(programs: Path) -> Iterator[Cluster]:
     """A server that runs for all tests of this file."""
     directory = Path(f"/tmp/dbops-access-{os.getpid()}")
     directory.mkdir(mode=0o700)
     if os.geteuid() == 0:
         shutil.chown(directory, "postgres", "postgres")
-    cluster = Cluster(directory)
+    cluster = Cluster(directory, programs)
     try:
         cluster.start()
         yield cluster

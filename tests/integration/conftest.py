@@ -1,0 +1,26 @@
+"""What tests on this machine's own servers share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def programs() -> Path:
+    """Return the directory of PostgreSQL's server programs: the newest, or ``DBOPS_TEST_PG_BIN``.
+
+    Tests that need them are skipped where there are none.
+    """
+    given = os.environ.get("DBOPS_TEST_PG_BIN")
+    if given:
+        return Path(given)
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found and (elsewhere := shutil.which("initdb")):
+        found = [Path(elsewhere)]
+    if not found:
+        pytest.skip("PostgreSQL's server programs (initdb) are not installed")
+    return found[-1].parent
