@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.integration.cluster import Cluster
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +27,26 @@ def programs() -> Path:
     if not found:
         pytest.skip("PostgreSQL's server programs (initdb) are not installed")
     return found[-1].parent
+
+
+@pytest.fixture(scope="session")
+def running(programs: Path) -> Iterator[Cluster]:
+    """A server that runs for all tests here."""
+    directory = Path(f"/tmp/dbops-access-{os.getpid()}")
+    directory.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        shutil.chown(directory, "postgres", "postgres")
+    cluster = Cluster(directory, programs)
+    try:
+        cluster.start()
+        yield cluster
+        cluster.stop()
+    finally:
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+def cluster(running: Cluster) -> Iterator[Cluster]:
+    """The server, clean."""
+    yield running
+    running.wipe()

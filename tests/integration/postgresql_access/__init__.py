@@ -1,0 +1,1 @@
+"""The module ``postgresql_access`` against a private PostgreSQL."""

@@ -1,0 +1,43 @@
+"""Runs beside other runs, readers and writers."""
+
+from __future__ import annotations
+
+import threading
+
+from plugins.module_utils.postgresql_access.converge import LOCK
+from tests.integration.cluster import Cluster
+from tests.integration.postgresql_access.access import FLIGHTS, agree, converge_to, refuse
+
+
+def test_it_waits_for_another_run_only_so_long(cluster: Cluster) -> None:
+    with cluster.connect() as other:
+        other.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        assert refuse(cluster, roles=[{"name": "app"}]).startswith("Another run is at work: ")
+        assert converge_to(cluster, check=True, roles=[]).steps == []
+        assert converge_to(cluster, roles=[]).steps == []
+
+
+def test_readers_and_writers_are_not_held_up(cluster: Cluster) -> None:
+    agree(cluster, **FLIGHTS)
+    cluster.run("CREATE TABLE app.t (a int)", database="flights")
+    with cluster.connect("flights") as busy, busy.transaction():
+        busy.execute("INSERT INTO app.t VALUES (1)")
+        agree(cluster, **FLIGHTS)
+
+
+def test_two_runs_at_once_both_end_well(cluster: Cluster) -> None:
+    failures: list[Exception] = []
+
+    def work() -> None:
+        try:
+            converge_to(cluster, **FLIGHTS)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert converge_to(cluster, **FLIGHTS).steps == []
