@@ -16,6 +16,7 @@ import pytest
 from demo import flights
 from lab import fleet
 from tests.e2e.hosts import Load, Site, make
+from tests.e2e.state import changes, state
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +51,13 @@ def whole(site: Site) -> Site:
 def load(whole: Site, tmp_path: Path) -> Load:
     """Return a writer with an empty ledger, not yet running."""
     return Load(whole, tmp_path / "ledger.txt")
+
+
+@pytest.fixture(scope="module")
+def nothing_changes(site: Site) -> Iterator[None]:
+    """Compare the whole fleet before a module's first test with that after its last."""
+    site.heal()
+    before = state(site)
+    yield
+    assert changes(before, state(site)) == []
+    assert site.root("pg1", "ls -d /tmp/x /x /root/x /home/ops/x /etc/cron.d/x || true") == ""
