@@ -37,10 +37,14 @@ def step(title: str) -> Iterator[None]:
 
 
 class Fleet:
-    """The lab's hosts as the demo uses them: over SSH, as any controller would."""
+    """The lab's hosts as the demo uses them: over SSH, as any controller would.
 
-    def __init__(self, lab: Lab) -> None:
+    ``members`` are the hosts that an application tries in turn.
+    """
+
+    def __init__(self, lab: Lab, members: tuple[str, ...] = ("pg1", "pg2")) -> None:
         self.lab = lab
+        self.members = members
         self.inventory = lab.state / "inventory"
         self.secrets = lab.state / "secrets"
 
@@ -71,20 +75,24 @@ class Fleet:
         path.write_text(f"*:*:*:{role}:{password}\n")
         return path
 
+    @property
+    def addresses(self) -> str:
+        """The members' addresses as libpq takes them."""
+        return ",".join(self.lab.address(host) for host in self.members)
+
     def dsn(self, role: str) -> str:
         """Return how an application reaches whoever is primary, as ``role``."""
-        hosts = ",".join(self.lab.address(host) for host in ("pg1", "pg2"))
         return writer.conninfo(
-            hosts, role, self.passfile(role), self.secrets / "pki" / "ca.crt", CLUSTER
+            self.addresses, role, self.passfile(role), self.secrets / "pki" / "ca.crt", CLUSTER
         )
 
 
 @contextmanager
 def writing(fleet_: Fleet, ledger: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Keep a writer running, in a process of its own, while the block runs."""
-    hosts = ",".join(fleet_.lab.address(host) for host in ("pg1", "pg2"))
     process = subprocess.Popen(
-        [sys.executable, "-m", "demo.writer", "--hosts", hosts, "--user", "flights_writer",
+        [sys.executable, "-m", "demo.writer", "--hosts", fleet_.addresses,
+         "--user", "flights_writer",
          "--passfile", str(fleet_.passfile("flights_writer")),
          "--ca-file", str(fleet_.secrets / "pki" / "ca.crt"),
          "--database", CLUSTER, "--ledger", str(ledger)],
@@ -135,7 +143,7 @@ def primary(fleet_: Fleet) -> str:
     """Return the name of the member that accepts writes now."""
     with psycopg.connect(fleet_.dsn("flights_owner")) as connection:
         address = connection.info.host
-    return next(h for h in ("pg1", "pg2") if fleet_.lab.address(h) == address)
+    return next(host for host in fleet_.members if fleet_.lab.address(host) == address)
 
 
 def main() -> int:

@@ -24,7 +24,10 @@ _SUBNET = "10.117.{slot}"
 
 @dataclass(frozen=True)
 class Lab:
-    """One fleet. ``name`` is what the user calls it; ``prefix`` makes it unique on the machine."""
+    """One fleet. ``name`` is what the user calls it; ``prefix`` makes it unique on the machine.
+
+    Hosts named after the usual ones are added to a lab that is up, of another release if wanted.
+    """
 
     name: str
     release: str
@@ -73,11 +76,19 @@ def up(lab: Lab) -> None:
 
 
 def down(lab: Lab) -> None:
-    """Remove the lab's hosts and network. Images and caches stay."""
+    """Remove the lab's hosts, added ones too, and its network. Images and caches stay."""
     machine.prepare()
-    podman("rm", "--force", "--time", "2", "--ignore", *[lab.container(host) for host in lab.hosts])
+    label = f"label=dbops-lab={lab.prefix}"
+    containers = podman("ps", "--all", "--quiet", "--filter", label).split()
+    if containers:
+        podman("rm", "--force", "--time", "2", "--ignore", *containers)
     podman("network", "rm", "--force", lab.prefix, ok=False)
     shutil.rmtree(lab.state, ignore_errors=True)
+
+
+def remove(lab: Lab, hosts: tuple[str, ...]) -> None:
+    """Remove some of the lab's hosts; what is left goes on."""
+    podman("rm", "--force", "--time", "2", "--ignore", *[lab.container(host) for host in hosts])
 
 
 def clean() -> None:

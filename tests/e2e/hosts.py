@@ -25,7 +25,7 @@ from lab.machine import LabError, podman
 
 MEMBERS = ("pg1", "pg2")
 _RECAP = re.compile(r"^(\w+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.M)
-_ACCOUNT = {"backup1": "pgbackrest", "drill1": "root", "pg1": "root", "pg2": "root"}
+_ACCOUNT = {"backup1": "pgbackrest"}
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,17 @@ class Play:
 
 
 class Site(Fleet):
-    """The lab's hosts. Commands go over SSH, faults straight into the containers."""
+    """The lab's hosts. Commands go over SSH, faults straight into the containers.
+
+    ``beside`` are options of ansible-playbook for inventories beside the lab's own.
+    """
+
+    beside: tuple[str, ...] = ()
 
     def argv(self, verb: str, *extra: str) -> list[str]:
         """Return the command line of a playbook."""
         program = str(Path(sys.executable).parent / "ansible-playbook")
-        return [program, "-i", str(self.inventory), f"playbooks/{verb}.yml", *extra]
+        return [program, "-i", str(self.inventory), *self.beside, f"playbooks/{verb}.yml", *extra]
 
     def environment(self) -> dict[str, str]:
         """Return the controller's environment."""
@@ -119,14 +124,14 @@ class Site(Fleet):
 
     def dbops(self, host: str, *argv: str, ok: bool = True) -> Done:
         """Run ``dbops`` on ``host`` as the account that does so there."""
-        done = self.run(host, "dbops", *argv, user=_ACCOUNT[host])
+        done = self.run(host, "dbops", *argv, user=_ACCOUNT.get(host, "root"))
         assert "Traceback" not in done.stderr, done.stderr
         assert not ok or done.status == 0, f"dbops {' '.join(argv)} on {host}: {done.said}"
         return done
 
     def start(self, host: str, *argv: str) -> subprocess.Popen[str]:
         """Start ``dbops`` on ``host`` and return the process that waits for it."""
-        line = shlex.join(["sudo", "-u", _ACCOUNT[host], "dbops", *argv])
+        line = shlex.join(["sudo", "-u", _ACCOUNT.get(host, "root"), "dbops", *argv])
         return subprocess.Popen(
             [*fleet.ssh_argv(self.lab, host), line], stdin=subprocess.DEVNULL, text=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
