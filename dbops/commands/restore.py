@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
-from typing import Any
 
 import click
 
-from dbops import lock, output, runner
-from dbops.commands import options
+from dbops.commands import options, plans
 from dbops.contract import RestoreRequest
 from dbops.errors import ConfigError
-from dbops.runner import Plan
-from dbops.targets import Target
 
 
 @click.group()
@@ -55,7 +50,7 @@ def run_command(
     target = options.pick(cluster)
     request = replace(_request(backup_id, moment, point, name), rehearsal=dry_run)
     plan = options.ability(target, lambda engine: engine.plan_restore, "restore")(target, request)
-    _carry_out(
+    plans.carry_out(
         target,
         plan,
         confirm,
@@ -97,7 +92,7 @@ def salvage(cluster: str | None, dry_run: bool, json_output: bool) -> None:
     """
     target = options.pick(cluster)
     plan = options.ability(target, lambda engine: engine.plan_salvage, "restore")(target)
-    _carry_out(
+    plans.carry_out(
         target,
         plan,
         target.cluster,
@@ -123,7 +118,7 @@ def discard(cluster: str | None, confirm: str | None, dry_run: bool, json_output
     """
     target = options.pick(cluster)
     plan = options.ability(target, lambda engine: engine.plan_discard, "restore")(target)
-    _carry_out(
+    plans.carry_out(
         target,
         plan,
         confirm,
@@ -132,38 +127,3 @@ def discard(cluster: str | None, confirm: str | None, dry_run: bool, json_output
         dry_run=dry_run,
         json_output=json_output,
     )
-
-
-def _carry_out(
-    target: Target,
-    plan: Plan,
-    confirm: str | None,
-    effect: str,
-    done: str,
-    *,
-    dry_run: bool,
-    json_output: bool,
-) -> None:
-    steps = list(runner.describe(plan))
-    if dry_run:
-        if json_output:
-            output.data({"cluster": target.cluster, "steps": steps})
-        else:
-            for number, step in enumerate(steps, 1):
-                output.line(f"{number}. {step}")
-        return
-    options.require_confirmation(target, confirm, effect)
-    times: list[dict[str, Any]] = []
-    started = time.monotonic()
-    with lock.hold(target, "restore"), output.progress() as progress:
-
-        def tell(step: runner.Step) -> None:
-            times.append({"step": step.describe(), "at_seconds": time.monotonic() - started})
-            progress(step.title or step.describe())
-
-        runner.run(plan, tell, progress)
-    if json_output:
-        seconds = time.monotonic() - started
-        output.data({"cluster": target.cluster, "steps": times, "seconds": seconds})
-    else:
-        output.line(done)
