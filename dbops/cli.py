@@ -18,6 +18,7 @@ from dbops.commands import (
     docs,
     drill,
     fingerprint,
+    migrate,
     restore,
     services,
 )
@@ -67,6 +68,7 @@ for command in (
     restore.restore,
     drill.drill,
     fingerprint.fingerprint_command,
+    migrate.migrate,
     services.heartbeat,
     services.exporter,
     controller.fleet,

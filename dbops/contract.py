@@ -159,6 +159,47 @@ class DrillResult:
     differences: tuple[Difference, ...] = ()
 
 
+MigrateStep = Literal["prepare", "start", "prove", "switch", "follow", "finish"]
+"""The steps of a migration, in order.
+
+``prepare`` on both sides makes what the others need. On the receiving side ``start`` copies all and
+goes on following, ``prove`` compares the content of both and ``switch`` moves the writers. On the
+side that was left, ``follow`` keeps the way back. ``finish`` on both sides removes it all.
+"""
+
+
+@dataclass(frozen=True)
+class MigratedDatabase:
+    """How one database of a migration stands on this host.
+
+    ``follows`` tells whether it receives from the other cluster, ``open`` whether applications may
+    write to it here. ``tables`` are those it is to receive and ``copied`` those that follow by now.
+    ``behind_bytes`` of log are written there and not yet here; None when that is not known.
+    """
+
+    database: str
+    follows: bool
+    open: bool
+    tables: int
+    copied: int
+    errors: int
+    behind_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Migration:
+    """How a migration stands, as seen from this host.
+
+    ``proven_at`` is when the content last was found equal, and ``pause_seconds`` for how long the
+    last switch to this cluster kept writers waiting.
+    """
+
+    databases: tuple[MigratedDatabase, ...]
+    proven_at: datetime | None = None
+    switched_at: datetime | None = None
+    pause_seconds: float | None = None
+
+
 @dataclass(frozen=True)
 class Sample:
     """One metric sample: a gauge unless ``kind`` says otherwise."""
@@ -201,7 +242,8 @@ class Engine:
     run_drill: Callable[[Target, DrillRequest, Progress], DrillResult] | None = None
     heartbeat: Callable[[Target, Callable[[], bool]], None] | None = None
     collect: Callable[[Target], Iterable[Sample]] | None = None
-    plan_migrate: Callable[[Target], Plan] | None = None
+    plan_migrate: Callable[[Target, MigrateStep], Plan] | None = None
+    migration: Callable[[Target], Migration] | None = None
 
     def supports(self, verb: Verb) -> bool:
         """Tell whether this engine can ``verb``."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 
-def with_database(pair: tuple[dict[str, Any], str]) -> dict[str, Any]:
-    """Return the grant of ``pair`` for the database of ``pair``."""
-    return {**pair[0], "database": pair[1]}
+def connect_grant(pair: tuple[str, str]) -> dict[str, Any]:
+    """Return the grant of CONNECT to the role of ``pair`` on the database of ``pair``."""
+    return {"role": pair[0], "database": pair[1], "privileges": ["CONNECT"]}
 
 
 def function_grant(signature: str, role: str, database: str = "postgres") -> dict[str, Any]:
@@ -27,7 +27,7 @@ class FilterModule:
     def filters(self) -> dict[str, object]:
         """Return the filters by name."""
         return {
-            "dbops_with_database": with_database,
+            "dbops_connect_grant": connect_grant,
             "dbops_function_grant": function_grant,
             "dbops_pgpass_line": pgpass_line,
         }

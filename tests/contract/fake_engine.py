@@ -1,6 +1,6 @@
 """A second engine that keeps the contract honest: all in memory and files, no server.
 
-``ENGINE`` can do all but migrate, steered by ``target.options``: ``broken`` makes checks,
+``ENGINE`` can do everything, steered by ``target.options``: ``broken`` makes checks,
 verification and drills fail, ``hang_seconds`` makes ``collect`` wait.
 """
 
@@ -21,6 +21,9 @@ from dbops.contract import (
     DrillStep,
     DrillTable,
     Engine,
+    MigratedDatabase,
+    MigrateStep,
+    Migration,
     Progress,
     RecoveryWindow,
     RestoreRequest,
@@ -170,6 +173,14 @@ def collect(target: Target) -> Iterator[Sample]:
     yield Sample("dbops_backup_last_success_timestamp_seconds", NOON.timestamp(), ())
 
 
+def plan_migrate(target: Target, step: MigrateStep) -> Plan:
+    return [Action(f"{step} the databases", lambda: None)]
+
+
+def migration(target: Target) -> Migration:
+    return Migration((MigratedDatabase("app", True, False, 3, 2, 0, 4096),), proven_at=NOON)
+
+
 ENGINE = Engine(
     name="fake",
     title="Fake",
@@ -187,6 +198,8 @@ ENGINE = Engine(
     run_drill=run_drill,
     heartbeat=heartbeat,
     collect=collect,
+    plan_migrate=plan_migrate,
+    migration=migration,
 )
 
 BARE = Engine(name="bare", title="Bare", default_port=2, ansible_verbs=())

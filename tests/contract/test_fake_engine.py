@@ -28,6 +28,10 @@ JSON_COMMANDS = [
     "drill run",
     "drill history",
     "fingerprint",
+    "migrate prepare",
+    "migrate start --dry-run",
+    "migrate switch --confirm flights",
+    "migrate status",
 ]
 TABLE_COMMANDS = [
     *JSON_COMMANDS,
@@ -40,6 +44,10 @@ TABLE_COMMANDS = [
     "restore salvage",
     "drill run --dry-run",
     "drill report --output -",
+    "migrate start",
+    "migrate prove",
+    "migrate follow",
+    "migrate finish --confirm flights",
 ]
 
 
@@ -90,6 +98,8 @@ def test_no_command_is_forgotten_here() -> None:
         "drill run",
         "fingerprint",
         "heartbeat",
+        "migrate start",
+        "migrate status",
     ],
 )
 def test_an_engine_that_cannot_says_so(
@@ -131,7 +141,18 @@ def test_support_table_lists_both(fakes: None, capsys: Capture) -> None:
     by_name = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
     assert by_name["fake"]["drill"] is True
     assert by_name["bare"]["drill"] is False
-    assert by_name["fake"]["migrate"] is False
+    assert by_name["fake"]["migrate"] is True
+    assert by_name["bare"]["migrate"] is False
+
+
+@pytest.mark.parametrize("step", ["switch", "finish"])
+def test_steps_that_cannot_be_taken_back_ask_for_the_name(
+    step: str, write_target: WriteTarget, capsys: Capture
+) -> None:
+    write_target()
+    assert run(f"migrate {step}") == 7
+    assert run(f"migrate {step} --confirm other") == 7
+    assert "'other' is not the name" in capsys.readouterr().err
 
 
 def test_fingerprint_compares(write_target: WriteTarget, tmp_path: Path, capsys: Capture) -> None:

@@ -11,6 +11,7 @@ from dbops.engines.postgresql import (
     drill,
     fingerprint,
     heartbeat,
+    migrate,
     monitor,
     restore,
     retention,
@@ -34,4 +35,6 @@ ENGINE = Engine(
     run_drill=drill.run_drill,
     heartbeat=heartbeat.heartbeat,
     collect=monitor.collect,
+    plan_migrate=migrate.plan_migrate,
+    migration=migrate.migration,
 )

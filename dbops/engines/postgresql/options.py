@@ -30,7 +30,8 @@ class Options(Model):
     """Settings of one PostgreSQL cluster as seen from one host.
 
     ``hosts`` maps each member to the address on which it answers. ``os_user`` is the account that
-    pgBackRest and the server run under on this host.
+    pgBackRest and the server run under on this host. ``migrate_hosts`` are the members of the
+    other cluster of a migration.
     """
 
     stanza: str
@@ -65,6 +66,14 @@ class Options(Model):
     schedule_interval_seconds: dict[Kind, float] = Field(default_factory=dict)
     minimum_redundancy: int = Field(default=1, ge=0)
     drill_interval_seconds: float | None = None
+
+    migrate_hosts: dict[str, str] = Field(default_factory=dict)
+    migrate_port: int = Field(default=5432, ge=1, le=65535)
+    migrate_user: str = "dbops_migrate"
+    migrate_passfile: Path = Path("/etc/dbops/secrets/postgresql-migrate.pgpass")
+    migrate_ca_file: Path = Path("/etc/dbops/tls/ca.crt")
+    migrate_databases: tuple[str, ...] = ()
+    migrate_proof_seconds: float = Field(default=24 * 3600, gt=0)
 
     scratch_dir: Path | None = None
     amcheck: bool = True

@@ -114,17 +114,19 @@ class _Column:
     definition: tuple[Any, ...]
 
 
-def begin(connection: Connection, snapshot: str | None = None) -> list[Table]:
+def begin(connection: Connection, snapshot: str | None = None, leave_out: str = "") -> list[Table]:
     """Open a read-only snapshot, hold every table against being rewritten, and name the tables.
 
-    ``snapshot`` is one exported by another session. Raises MovedError when a table was rewritten
-    since the snapshot or cannot be held now: roll back and begin anew.
+    ``snapshot`` is one exported by another session, ``leave_out`` a schema that does not count.
+    Raises MovedError when a table was rewritten since the snapshot or cannot be held now: roll back
+    and begin anew.
     """
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     if snapshot is not None:
         connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
     connection.execute("; ".join(_SETTINGS))
-    tables = [Table(*row) for row in connection.execute(_TABLES).fetchall()]
+    found = [Table(*row) for row in connection.execute(_TABLES).fetchall()]
+    tables = [table for table in found if table.schema != leave_out]
     try:
         _hold(connection, tables)
     except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable):

@@ -1,0 +1,191 @@
+"""A whole cluster moves to a newer PostgreSQL on other hosts while a client writes, and back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from demo import flights
+from demo.__main__ import primary
+from lab import fleet
+from lab.fleet import HOSTS, Lab
+from tests.e2e.hosts import Load, Play, Site, wait
+
+NEXT = "flights-next"
+INVENTORY = fleet.CHECKOUT / "inventories" / "migrate"
+LEFTOVERS = """SELECT (SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'logical')
+  + (SELECT count(*) FROM pg_subscription)"""
+
+
+@pytest.fixture(scope="module")
+def two(site: Site) -> Iterator[Site]:
+    """Return the fleet with a second, empty cluster beside it, of a newer release."""
+    site.heal()
+    wide = Lab(site.lab.name, "trixie", (*HOSTS, "next1", "vault1"))
+    fleet.up(wide)
+    both = Site(wide, ("pg1", "pg2", "next1"))
+    both.beside = ("-i", str(INVENTORY))
+    both.run_play("site")
+    yield both
+    fleet.remove(wide, ("next1", "vault1"))
+    fleet.up(site.lab)
+    site.run_play("site")
+
+
+@pytest.fixture(scope="module")
+def ticketed(two: Site) -> Site:
+    """Return the fleet with a table whose numbers come from a sequence, all tables followable."""
+    with psycopg.connect(two.dsn("flights_owner"), autocommit=True) as connection:
+        for table in ("flights", "weather"):  # as published, without a key
+            connection.execute(f"ALTER TABLE flights.{table} REPLICA IDENTITY FULL")
+        connection.execute("DROP TABLE IF EXISTS flights.ticket")
+        connection.execute(
+            "CREATE TABLE flights.ticket (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
+            "holder text NOT NULL)"
+        )
+        connection.execute(
+            "INSERT INTO flights.ticket (holder) SELECT 'someone' FROM generate_series(1, 500)"
+        )
+    return two
+
+
+@pytest.fixture
+def load(ticketed: Site, tmp_path: Path) -> Load:
+    """Return a writer that tries the hosts of both clusters, not yet running."""
+    return Load(ticketed, tmp_path / "ledger.txt")
+
+
+@pytest.fixture
+def written(load: Load) -> Iterator[Site]:
+    """Return the fleet while a client writes to it, which it must be able to at the end, too."""
+    with load.running():
+        load.more(20)
+        yield load.site
+        load.more(20)
+
+
+def migrate(site: Site, step: str, to: str = NEXT, *extra: str, ok: bool = True) -> Play:
+    """Run one step of the migration to the cluster ``to``."""
+    given = ("-e", f"postgresql_migrate_to={to}", "-e", f"postgresql_migrate_step={step}")
+    return site.run_play("migrate", *given, *extra, ok=ok)
+
+
+def test_a_table_that_could_not_be_followed_is_refused_before_anything(ticketed: Site) -> None:
+    with psycopg.connect(ticketed.dsn("flights_owner"), autocommit=True) as connection:
+        connection.execute("CREATE TABLE flights.bare (a int)")
+        play = migrate(ticketed, "start", ok=False)
+        connection.execute("DROP TABLE flights.bare")
+    assert play.status != 0
+    assert "REPLICA IDENTITY FULL: flights.bare." in play.said
+    found = ticketed.run("pg1", "psql", "-XAtqd", "flights", "-c",
+                         "SELECT count(*) FROM pg_publication", user="postgres")  # fmt: skip
+    assert found.stdout.strip() == "0"
+
+
+def test_the_copy_follows_and_is_proven_while_a_client_writes(written: Site) -> None:
+    site = written
+    migrate(site, "start")
+    migrate(site, "start")  # a second run finds all of it there
+    migrate(site, "prove")
+    states = site.dbops("next1", "migrate", "status", "--json").json()
+    assert states["proven_at"]
+    assert [(one["follows"], one["open"]) for one in states["databases"]] == [(True, False)]
+    assert states["databases"][0]["copied"] == states["databases"][0]["tables"] > 5
+    assert primary(site) != "next1"
+
+
+def test_one_changed_value_is_found(written: Site) -> None:
+    site = written
+    change = "UPDATE flights.airlines SET name = name || {} WHERE carrier = 'UA'"
+    sound = "UPDATE flights.airlines SET name = left(name, -1) WHERE carrier = 'UA'"
+    site.run("next1", "psql", "-Xqd", "flights", "-c", change.format("'!'"), user="postgres")
+    play = migrate(site, "prove", ok=False)
+    site.run("next1", "psql", "-Xqd", "flights", "-c", sound, user="postgres")
+    assert "differ in 1 tables, the first is flights.airlines" in play.said
+    confirm = ("-e", f"dbops_confirm={NEXT}")
+    play = migrate(site, "switch", NEXT, *confirm, ok=False)
+    assert "not proven equal" in play.said
+
+
+def test_a_switch_that_cannot_end_leaves_the_writers_where_they_were(written: Site) -> None:
+    site = written
+    migrate(site, "prove")
+
+    def block() -> None:
+        site.run("next1", "psql", "-Xqd", "flights", "-c",
+                 "BEGIN; LOCK flights.journal IN EXCLUSIVE MODE; SELECT pg_sleep(45)",
+                 user="postgres")  # fmt: skip
+
+    blocker = threading.Thread(target=block)
+    blocker.start()
+    wait(
+        lambda: site.ask("next1", "SELECT count(*) FROM pg_locks WHERE mode = 'ExclusiveLock' "
+                         "AND locktype = 'relation' AND granted") == "1",
+        20, "the lock",
+    )  # fmt: skip
+    play = migrate(site, "switch", NEXT, "-e", f"dbops_confirm={NEXT}", ok=False)
+    blocker.join()
+    assert "did not arrive within 15 s" in play.said
+    assert "takes writes as before" in play.said
+    assert primary(site) != "next1"
+
+
+def test_the_switch_asks_for_the_name(ticketed: Site) -> None:
+    play = migrate(ticketed, "switch", NEXT, "-e", "dbops_confirm=flights", ok=False)
+    assert "repeat the command with -e dbops_confirm=CLUSTER" in play.said
+
+
+def test_writers_move_and_nothing_is_lost(load: Load) -> None:
+    site = load.site
+    with load.running():
+        load.more(20)
+        migrate(site, "prove")
+        migrate(site, "switch", NEXT, "-e", f"dbops_confirm={NEXT}")
+        load.more(100)
+    assert primary(site) == "next1"
+    state = site.dbops("next1", "migrate", "status", "--json").json()
+    assert 0 < state["pause_seconds"] < 10
+    load.nothing_lost()
+    with psycopg.connect(site.dsn("flights_owner"), autocommit=True) as connection:
+        assert connection.info.server_version >= 170000
+        assert flights.counts(connection) == flights.ROWS
+        row = connection.execute(
+            "INSERT INTO flights.ticket (holder) VALUES ('the next') RETURNING number"
+        ).fetchone()
+    assert row == (501,)
+
+
+def test_a_rerun_of_site_undoes_nothing_of_it(ticketed: Site) -> None:
+    ticketed.converged()
+    assert primary(ticketed) == "next1"
+
+
+def test_the_way_back_loses_nothing_either(load: Load) -> None:
+    site = load.site
+    with load.running():
+        load.more(20)
+        migrate(site, "prove", "flights")
+        migrate(site, "switch", "flights", "-e", "dbops_confirm=flights")
+        load.more(100)
+    assert primary(site) != "next1"
+    load.nothing_lost()
+    with psycopg.connect(site.dsn("flights_owner"), autocommit=True) as connection:
+        rows = connection.execute("SELECT holder FROM flights.ticket WHERE number = 501").fetchall()
+        assert rows == [("the next",)]
+        assert flights.counts(connection) == flights.ROWS
+
+
+def test_finish_leaves_nothing_behind(ticketed: Site) -> None:
+    migrate(ticketed, "finish", "flights", "-e", "dbops_confirm=flights")
+    for host in (primary(ticketed), "next1"):
+        assert ticketed.ask(host, LEFTOVERS) == "0", host
+        found = ticketed.run(host, "psql", "-XAtqd", "flights", "-c",
+                             "SELECT count(*) FROM pg_namespace WHERE nspname = 'dbops_migrate'",
+                             user="postgres")  # fmt: skip
+        assert found.stdout.strip() == "0"
+    with psycopg.connect(ticketed.dsn("flights_owner"), autocommit=True) as connection:
+        connection.execute("DROP TABLE flights.ticket")
