@@ -6,7 +6,6 @@ passes or fails: the figures go to ``docs/reference/benchmarks.md`` with date an
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import platform
@@ -130,7 +129,7 @@ class Bench:
         control = f"{AS_POSTGRES} {BIN}/pg_ctl -D {data}"
         settings = (
             f"-k {place} -p 6543 -c listen_addresses= -c max_connections=100 "
-            "-c max_wal_senders=10 -c archive_mode=of"
+            "-c max_wal_senders=10 -c archive_mode=off"
         )
         self.on(
             "drill1",
@@ -169,14 +168,11 @@ class Bench:
 
     def site_yml(self, strategy: str) -> float:
         """Return the seconds of one run of site.yml."""
-        environment = {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg")}
-        if strategy == "mitogen":
-            found = importlib.util.find_spec("ansible_mitogen")
-            assert found is not None
-            assert found.origin is not None
-            plugins = Path(found.origin).parent / "plugins" / "strategy"
-            environment |= {"ANSIBLE_STRATEGY_PLUGINS": str(plugins),
-                            "ANSIBLE_STRATEGY": "mitogen_linear"}  # fmt: skip
+        environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+            "ANSIBLE_STRATEGY": strategy,
+        }
         began = time.monotonic()
         subprocess.run(
             ["ansible-playbook", "-i", str(self.site.inventory), "playbooks/site.yml"],
@@ -199,7 +195,7 @@ def interleaved(
 
 
 def _site(bench: Bench) -> list[Row]:
-    ours, peer = interleaved(lambda: bench.site_yml("mitogen"), lambda: bench.site_yml("linear"))
+    ours, peer = interleaved(lambda: bench.site_yml("dbops_fast"), lambda: bench.site_yml("linear"))
     what = "site.yml, second run: with mitogen against without, s"
     return [Row(what, ours, peer, "20 with, 60 without")]
 

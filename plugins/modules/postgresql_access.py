@@ -8,6 +8,16 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
+    # mitogen carries over only what a module imports by its full name: every part of the package.
+    from ansible.module_utils.postgresql_access import (  # noqa: F401
+        catalog,
+        databases,
+        privileges,
+        resolve,
+        roles,
+        scram,
+        step,
+    )
     from ansible.module_utils.postgresql_access.converge import Server, converge
     from ansible.module_utils.postgresql_access.declaration import load
     from ansible.module_utils.postgresql_access.names import AccessError, check_name

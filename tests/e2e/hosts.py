@@ -83,10 +83,12 @@ class Play:
 class Site(Fleet):
     """The lab's hosts. Commands go over SSH, faults straight into the containers.
 
-    ``beside`` are options of ansible-playbook for inventories beside the lab's own.
+    ``beside`` are options of ansible-playbook for inventories beside the lab's own, ``strategy`` is
+    how its tasks are carried out.
     """
 
     beside: tuple[str, ...] = ()
+    strategy: str = "linear"
 
     def argv(self, verb: str, *extra: str) -> list[str]:
         """Return the command line of a playbook."""
@@ -101,6 +103,7 @@ class Site(Fleet):
             "PATH": f"{here}:{os.environ['PATH']}",
             "ANSIBLE_CONFIG": str(fleet.CHECKOUT / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_STRATEGY": self.strategy,
         }
 
     def run_play(self, verb: str, *extra: str, ok: bool = True) -> Play:

@@ -35,6 +35,13 @@ def test_a_second_run_changes_nothing(whole: Site) -> None:
     assert changes(before, state(whole)) == []
 
 
+def test_mitogen_finds_nothing_to_change_either(
+    whole: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole, "strategy", "dbops_fast")
+    whole.converged()
+
+
 def _drift(site: Site) -> None:
     primary, standby = site.primary(), site.standby()
     config = site.settings(standby)["options"]["config_dir"]
