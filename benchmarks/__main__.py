@@ -29,7 +29,7 @@ DATA = "/var/lib/postgresql/15/main"
 SERVICE = "postgresql@15-main.service"
 AS_POSTGRES = "runuser -u postgres --"
 AS_REPOSITORY = "runuser -u pgbackrest --"
-RESTORE = "pgbackrest --stanza=flights --target-action=promote restore"
+RESTORE = "pgbackrest --stanza=flights restore"
 
 
 def _until_primary(where: str) -> str:
