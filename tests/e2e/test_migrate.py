@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -76,6 +77,13 @@ def migrate(site: Site, step: str, to: str = NEXT, *extra: str, ok: bool = True)
     return site.run_play("migrate", *given, *extra, ok=ok)
 
 
+def test_a_new_cluster_archives_from_the_start(two: Site) -> None:
+    def works() -> bool:
+        return all(one["ok"] for one in two.checks("next1") if one["name"] == "archiver works")
+
+    wait(works, 20, "the archiver of a cluster made a minute ago")
+
+
 def test_a_table_that_could_not_be_followed_is_refused_before_anything(ticketed: Site) -> None:
     with psycopg.connect(ticketed.dsn("flights_owner"), autocommit=True) as connection:
         connection.execute("CREATE TABLE flights.bare (a int)")
@@ -113,24 +121,25 @@ def test_one_changed_value_is_found(written: Site) -> None:
     assert "not proven equal" in play.said
 
 
+@contextmanager
+def stalled(site: Site, host: str, seconds: int) -> Iterator[None]:
+    """Keep ``host`` from applying what it receives for the journal, for so long."""
+    argv = ("psql", "-Xqd", "flights", "-c", "SET default_transaction_read_only = off", "-c",
+            "BEGIN", "-c", "LOCK flights.journal IN EXCLUSIVE MODE", "-c",
+            f"SELECT pg_sleep({seconds})")  # fmt: skip
+    locks = "SELECT count(*) FROM pg_locks WHERE mode = 'ExclusiveLock' AND locktype = 'relation'"
+    with ThreadPoolExecutor(1) as pool:
+        blocker = pool.submit(site.run, host, *argv, user="postgres")
+        wait(lambda: site.ask(host, f"{locks} AND granted") != "0", 20, "the lock")
+        yield
+        blocker.result()
+
+
 def test_a_switch_that_cannot_end_leaves_the_writers_where_they_were(written: Site) -> None:
     site = written
     migrate(site, "prove")
-
-    def block() -> None:
-        site.run("next1", "psql", "-Xqd", "flights", "-c",
-                 "BEGIN; LOCK flights.journal IN EXCLUSIVE MODE; SELECT pg_sleep(45)",
-                 user="postgres")  # fmt: skip
-
-    blocker = threading.Thread(target=block)
-    blocker.start()
-    wait(
-        lambda: site.ask("next1", "SELECT count(*) FROM pg_locks WHERE mode = 'ExclusiveLock' "
-                         "AND locktype = 'relation' AND granted") == "1",
-        20, "the lock",
-    )  # fmt: skip
-    play = migrate(site, "switch", NEXT, "-e", f"dbops_confirm={NEXT}", ok=False)
-    blocker.join()
+    with stalled(site, "next1", 45):
+        play = migrate(site, "switch", NEXT, "-e", f"dbops_confirm={NEXT}", ok=False)
     assert "did not arrive within 15 s" in play.said
     assert "takes writes as before" in play.said
     assert primary(site) != "next1"
@@ -166,12 +175,20 @@ def test_a_rerun_of_site_undoes_nothing_of_it(ticketed: Site) -> None:
     assert primary(ticketed) == "next1"
 
 
-def test_the_way_back_loses_nothing_either(load: Load) -> None:
+def test_the_way_back_loses_nothing_though_its_first_switch_is_killed(load: Load) -> None:
     site = load.site
+    old = site.primary()
+    back = ("switch", "flights", "-e", "dbops_confirm=flights")
+    closed = "SELECT count(*) FROM pg_db_role_setting WHERE setrole = 0 AND setconfig::text ~ 'on'"
     with load.running():
         load.more(20)
         migrate(site, "prove", "flights")
-        migrate(site, "switch", "flights", "-e", "dbops_confirm=flights")
+        with stalled(site, old, 12), ThreadPoolExecutor(1) as pool:
+            killed = pool.submit(migrate, site, *back, ok=False)
+            wait(lambda: site.ask("next1", closed) == "1", 20, "the switch to close next1")
+            site.root(old, "kill -9 $(pgrep -f '[d]bops migrate switch')")
+            assert killed.result().status != 0
+        migrate(site, *back)
         load.more(100)
     assert primary(site) != "next1"
     load.nothing_lost()

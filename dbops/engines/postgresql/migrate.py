@@ -138,6 +138,7 @@ def _begin(opts: Options, name: str, *, made: bool, empty: bool) -> list[Action]
 
 def _wait(opts: Options, name: str, tell: Tell) -> None:
     with link.here(opts, name) as ours:
+        link.resume(ours)
         link.wait_copied(ours, name, tell)
 
 
@@ -148,8 +149,8 @@ def _prove(opts: Options, target: Target, names: Sequence[str]) -> Plan:
         _note(target, proven_at=None)
         proofs = []
         for name in migrated:
+            _wait(opts, name, tell)
             with link.here(opts, name) as ours:
-                link.wait_copied(ours, name, tell)
                 link.refresh_views(ours, tell)
             proofs.append(migrate_proof.prove(opts, name, tell))
             last = proofs[-1]
@@ -176,6 +177,9 @@ def _followed(opts: Options, names: Sequence[str]) -> list[str]:
 
 def _switch(opts: Options, target: Target, names: Sequence[str]) -> Plan:
     migrated = _followed(opts, names)
+    if migrate_switch.is_done(opts, migrated):
+        end = partial(migrate_switch.finish, opts, migrated)
+        return [Action("end the switch that was interrupted: this cluster is open already", end)]
     proven = _read(target).get("proven_at")
     limit = opts.migrate_proof_seconds
     age = (datetime.now(UTC) - datetime.fromisoformat(proven)).total_seconds() if proven else limit

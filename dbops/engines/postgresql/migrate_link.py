@@ -324,6 +324,11 @@ def remove(opts: Options, connection: Connection, database: str) -> None:
     drop_slots(connection, (slot(database),))
 
 
+def resume(connection: Connection) -> None:
+    """Go on following after it was stopped."""
+    connection.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(_NAME))
+
+
 def drop_subscription(connection: Connection) -> None:
     """Stop following; the slot at the other side goes with it, unless that side is away."""
     connection.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(_NAME))

@@ -30,8 +30,12 @@ LIMIT_SECONDS = 15
 _NAME = sql.Identifier(link.NAME)
 _OPEN_AGAIN = "the other cluster takes writes as before."
 _STAYS_CLOSED = (
-    "the other cluster does not answer and still refuses writes; when it is back, run there as its "
-    "superuser: ALTER DATABASE {!r} RESET default_transaction_read_only."
+    "neither cluster takes writes now, because the other one does not answer: when it does, run "
+    "'dbops migrate switch' again."
+)
+_UNKNOWN = (
+    "whether this cluster was opened is not known, because its server does not answer, and the "
+    "other one stays closed: start the server, then run 'dbops migrate switch' again."
 )
 _SEQUENCES = """
 SELECT schemaname, sequencename, last_value FROM pg_sequences
@@ -77,7 +81,7 @@ def _require_close(opts: Options, ours: Connection, name: str) -> None:
             amount = "an unknown amount" if behind is None else f"{behind} bytes"
             raise Refused(
                 f"Database {name!r} is not close enough: {ready} of {total} tables copied, "
-                f"{amount} of log behind. Nothing was done."
+                f"{amount} of log behind; 'dbops migrate prove' waits for it. Nothing was done."
             )
         time.sleep(0.5)
 
@@ -85,7 +89,8 @@ def _require_close(opts: Options, ours: Connection, name: str) -> None:
 def switch(opts: Options, names: Sequence[str], tell: Callable[[str], None]) -> float:
     """Move the writers here; return for how many seconds nothing could be written.
 
-    Raises CommandFailed when it did not happen; the other side is then open as before.
+    Raises CommandFailed when it did not happen; the other side is then open as before. After a run
+    that was killed, the next one ends what that had begun.
     """
     with ExitStack() as stack:
         sides = [
@@ -101,21 +106,49 @@ def switch(opts: Options, names: Sequence[str], tell: Callable[[str], None]) -> 
         try:
             _move(sides, tell)
         except (DbopsError, psycopg.Error, KeyboardInterrupt) as error:
-            text = client.reason(error) if isinstance(error, psycopg.Error) else str(error)
-            closed = [side.database for side in sides if not _undone(opts, side)]
-            raise CommandFailed(
-                f"The switch did not happen ({text.rstrip('.') or 'interrupted'}): "
-                + (_STAYS_CLOSED.format(closed[0]) if closed else _OPEN_AGAIN)
-            ) from None
+            _give_up(opts, sides, error)
         pause = time.monotonic() - began
-        for side in sides:
-            side.holder.execute("ROLLBACK")
-            link.drop_subscription(side.here)
+    finish(opts, names)
     tell(f"writers waited for {pause:.1f} s")
     return pause
 
 
+def is_done(opts: Options, names: Sequence[str]) -> bool:
+    """Return whether this side is open already: all that is left is to stop following."""
+    with link.here(opts, names[0]) as ours:  # all are opened in one transaction
+        return link.is_open(ours)
+
+
+def finish(opts: Options, names: Sequence[str]) -> None:
+    """Stop following the other side, once this one is open."""
+    for name in names:
+        with link.here(opts, name) as ours:
+            link.drop_subscription(ours)
+
+
+def _give_up(opts: Options, sides: Sequence[_Sides], error: BaseException) -> None:
+    """Undo what was begun and raise CommandFailed; return when the switch has happened after all.
+
+    Only what is known for certain opens the other side: both sides open would be the worst end.
+    """
+    text = client.reason(error) if isinstance(error, psycopg.Error) else str(error)
+    failed = f"The switch did not happen ({text.rstrip('.') or 'interrupted'}): "
+    try:
+        if is_done(opts, [side.database for side in sides]):
+            return
+        for side in sides:
+            side.holder.close()
+            _follow_again(opts, side.database)
+    except (DbopsError, psycopg.Error):
+        raise CommandFailed(failed + _UNKNOWN) from None
+    closed = [side for side in sides if not _reopened(opts, side.database)]
+    raise CommandFailed(failed + (_STAYS_CLOSED if closed else _OPEN_AGAIN)) from None
+
+
 def _move(sides: Sequence[_Sides], tell: Callable[[str], None]) -> None:
+    for side in sides:  # a run that was killed may have left it so
+        link.drop_slots(side.here, (link.slot(side.database),))
+        link.resume(side.here)
     tell("closing the other cluster for writes")
     for side in sides:
         side.there.execute("SELECT dbops_migrate.close()")
@@ -169,17 +202,19 @@ def _set_sequences(side: _Sides) -> None:
         )
 
 
-def _undone(opts: Options, side: _Sides) -> bool:
-    """Open the other side again and go on following it; False when it does not answer."""
-    side.here.execute("SET statement_timeout = 0")
-    link.drop_slots(side.here, (link.slot(side.database),))
-    side.here.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(_NAME))
-    side.holder.close()
+def _follow_again(opts: Options, database: str) -> None:
+    with link.here(opts, database) as ours:
+        link.drop_slots(ours, (link.slot(database),))
+        link.resume(ours)
+
+
+def _reopened(opts: Options, database: str) -> bool:
+    """Let applications write to the other side again; False when it does not answer."""
     end = time.monotonic() + LIMIT_SECONDS
     while time.monotonic() < end:
         try:
-            with link.there(opts, side.database) as again:
-                again.execute("SELECT dbops_migrate.reopen()")
+            with link.there(opts, database) as theirs:
+                theirs.execute("SELECT dbops_migrate.reopen()")
         except (DbopsError, psycopg.Error):
             time.sleep(1)
         else:
