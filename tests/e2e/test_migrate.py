@@ -22,6 +22,13 @@ LEFTOVERS = """SELECT (SELECT count(*) FROM pg_replication_slots WHERE slot_type
   + (SELECT count(*) FROM pg_subscription)"""
 
 
+def sql(site: Site, host: str, statement: str, database: str = "flights") -> str:
+    """Return what psql prints as the superuser of ``host``, who may write to a closed database."""
+    done = site.run(host, "psql", "-XAtqd", database, "-c", statement, user="postgres")
+    assert done.status == 0, done.said
+    return done.stdout.strip()
+
+
 @pytest.fixture(scope="module")
 def two(site: Site) -> Iterator[Site]:
     """Return the fleet with a second, empty cluster beside it, of a newer release."""
@@ -34,6 +41,7 @@ def two(site: Site) -> Iterator[Site]:
     both.run_play("site")
     both.strategy = "linear"
     yield both
+    sql(both, both.primary(), "DROP DATABASE IF EXISTS fares WITH (FORCE)", "postgres")
     fleet.remove(wide, ("next1", "vault1"))
     fleet.up(site.lab)
     site.run_play("site")
@@ -53,6 +61,10 @@ def ticketed(two: Site) -> Site:
         connection.execute(
             "INSERT INTO flights.ticket (holder) SELECT 'someone' FROM generate_series(1, 500)"
         )
+    for host in (two.primary(), "next1"):  # a second database, which nobody declared
+        sql(two, host, "CREATE DATABASE fares", "postgres")
+    sql(two, two.primary(), "CREATE TABLE fare (a int PRIMARY KEY)", "fares")
+    sql(two, two.primary(), "INSERT INTO fare SELECT generate_series(1, 1000)", "fares")
     return two
 
 
@@ -91,9 +103,7 @@ def test_a_table_that_could_not_be_followed_is_refused_before_anything(ticketed:
         connection.execute("DROP TABLE flights.bare")
     assert play.status != 0
     assert "REPLICA IDENTITY FULL: flights.bare." in play.said
-    found = ticketed.run("pg1", "psql", "-XAtqd", "flights", "-c",
-                         "SELECT count(*) FROM pg_publication", user="postgres")  # fmt: skip
-    assert found.stdout.strip() == "0"
+    assert sql(ticketed, ticketed.primary(), "SELECT count(*) FROM pg_publication") == "0"
 
 
 def test_the_copy_follows_and_is_proven_while_a_client_writes(written: Site) -> None:
@@ -103,8 +113,10 @@ def test_the_copy_follows_and_is_proven_while_a_client_writes(written: Site) -> 
     migrate(site, "prove")
     states = site.dbops("next1", "migrate", "status", "--json").json()
     assert states["proven_at"]
-    assert [(one["follows"], one["open"]) for one in states["databases"]] == [(True, False)]
-    assert states["databases"][0]["copied"] == states["databases"][0]["tables"] > 5
+    flying, faring = sorted(states["databases"], key=lambda one: one["database"], reverse=True)
+    assert (flying["database"], faring["database"]) == ("flights", "fares")
+    assert all(one["follows"] and not one["open"] for one in (flying, faring))
+    assert flying["copied"] == flying["tables"] > 5
     assert primary(site) != "next1"
 
 
@@ -112,9 +124,9 @@ def test_one_changed_value_is_found(written: Site) -> None:
     site = written
     change = "UPDATE flights.airlines SET name = name || {} WHERE carrier = 'UA'"
     sound = "UPDATE flights.airlines SET name = left(name, -1) WHERE carrier = 'UA'"
-    site.run("next1", "psql", "-Xqd", "flights", "-c", change.format("'!'"), user="postgres")
+    sql(site, "next1", change.format("'!'"))
     play = migrate(site, "prove", ok=False)
-    site.run("next1", "psql", "-Xqd", "flights", "-c", sound, user="postgres")
+    sql(site, "next1", sound)
     assert "differ in 1 tables, the first is flights.airlines" in play.said
     confirm = ("-e", f"dbops_confirm={NEXT}")
     play = migrate(site, "switch", NEXT, *confirm, ok=False)
@@ -160,6 +172,8 @@ def test_writers_move_and_nothing_is_lost(load: Load) -> None:
     assert primary(site) == "next1"
     state = site.dbops("next1", "migrate", "status", "--json").json()
     assert 0 < state["pause_seconds"] < 10
+    assert all(one["open"] for one in state["databases"])
+    assert sql(site, "next1", "SELECT count(*) FROM fare", "fares") == "1000"
     load.nothing_lost()
     with psycopg.connect(site.dsn("flights_owner"), autocommit=True) as connection:
         assert connection.info.server_version >= 170000
@@ -179,13 +193,14 @@ def test_the_way_back_loses_nothing_though_its_first_switch_is_killed(load: Load
     site = load.site
     old = site.primary()
     back = ("switch", "flights", "-e", "dbops_confirm=flights")
-    closed = "SELECT count(*) FROM pg_db_role_setting WHERE setrole = 0 AND setconfig::text ~ 'on'"
+    closed = """SELECT count(*) FROM pg_db_role_setting
+      WHERE setrole = 0 AND setconfig::text ~ 'read_only=on'"""
     with load.running():
         load.more(20)
         migrate(site, "prove", "flights")
         with stalled(site, old, 12), ThreadPoolExecutor(1) as pool:
             killed = pool.submit(migrate, site, *back, ok=False)
-            wait(lambda: site.ask("next1", closed) == "1", 20, "the switch to close next1")
+            wait(lambda: site.ask("next1", closed) == "2", 20, "the switch to close next1")
             site.root(old, "kill -9 $(pgrep -f '[d]bops migrate switch')")
             assert killed.result().status != 0
         migrate(site, *back)
@@ -202,9 +217,8 @@ def test_finish_leaves_nothing_behind(ticketed: Site) -> None:
     migrate(ticketed, "finish", "flights", "-e", "dbops_confirm=flights")
     for host in (primary(ticketed), "next1"):
         assert ticketed.ask(host, LEFTOVERS) == "0", host
-        found = ticketed.run(host, "psql", "-XAtqd", "flights", "-c",
-                             "SELECT count(*) FROM pg_namespace WHERE nspname = 'dbops_migrate'",
-                             user="postgres")  # fmt: skip
-        assert found.stdout.strip() == "0"
+        for database in ("flights", "fares"):
+            schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'dbops_migrate'"
+            assert sql(ticketed, host, schemas, database) == "0"
     with psycopg.connect(ticketed.dsn("flights_owner"), autocommit=True) as connection:
         connection.execute("DROP TABLE flights.ticket")
