@@ -47,13 +47,12 @@ def prove(opts: Options, database: str, tell: Callable[[str], None]) -> Proof:
     Raises VerificationFailed naming the first difference, CommandFailed when no moment was found.
     """
     with link.here(opts, database) as ours, link.there(opts, database) as theirs:
-        held, held_seconds, own, other = _moment(opts, database, ours, theirs, tell)
+        held_seconds, own, other = _moment(opts, database, ours, theirs, tell)
         tell(f"{database}: reading {len(own)} tables on both sides")
         with ThreadPoolExecutor(2) as pool:
             expected = pool.submit(tables.digest, theirs, database, other)
             found = pool.submit(tables.digest, ours, database, own)
             differences = _compare(expected.result()[0], found.result()[0])
-        del held
     if differences:
         first = differences[0]
         raise VerificationFailed(
@@ -85,13 +84,15 @@ def _moment(
     ours: Connection,
     theirs: Connection,
     tell: Callable[[str], None],
-) -> tuple[str, float, list[tables.Table], list[tables.Table]]:
-    """Open a snapshot on each side that hold the same; return the tables of each."""
+) -> tuple[float, list[tables.Table], list[tables.Table]]:
+    """Open a snapshot on each side, of the same content.
+
+    Return for how many seconds writers were held, and the tables here and there.
+    """
     for attempt in range(ATTEMPTS):
-        token = str(uuid.uuid4())
         try:
             with _stopped_at_marker(opts, database) as reached:
-                other, held_seconds = _mark(opts, database, theirs, token)
+                other, held_seconds = _mark(opts, database, theirs)
                 reached()
                 own = _fixed(ours)
         except (tables.MovedError, psycopg.errors.QueryCanceled):
@@ -101,7 +102,7 @@ def _moment(
             time.sleep(0.5 * (attempt + 1))
             continue
         tell(f"{database}: writers waited for {held_seconds * 1000:.0f} ms")
-        return token, held_seconds, own, other
+        return held_seconds, own, other
     raise CommandFailed(
         f"No moment was found at which every table of database {database!r} could be held: "
         "long transactions or changes of tables are under way; run again when they are over."
@@ -113,16 +114,14 @@ def _fixed(connection: Connection) -> list[tables.Table]:
     return [table for table in found if table.kind == "r"]  # views are derived on each side
 
 
-def _mark(
-    opts: Options, database: str, theirs: Connection, token: str
-) -> tuple[list[tables.Table], float]:
+def _mark(opts: Options, database: str, theirs: Connection) -> tuple[list[tables.Table], float]:
     with link.there(opts, database) as holder:
         began = time.monotonic()
         with holder.transaction():
             holder.execute(f"SET LOCAL statement_timeout = {HOLD_LIMIT_MILLISECONDS}")
             holder.execute("SELECT dbops_migrate.hold()")
             found = _fixed(theirs)
-            holder.execute("INSERT INTO dbops_migrate.marker VALUES (%s)", (token,))
+            holder.execute("INSERT INTO dbops_migrate.marker VALUES (%s)", (str(uuid.uuid4()),))
         return found, time.monotonic() - began
 
 
