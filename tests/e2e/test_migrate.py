@@ -41,7 +41,6 @@ def two(site: Site) -> Iterator[Site]:
     both.run_play("site")
     both.strategy = "linear"
     yield both
-    sql(both, both.primary(), "DROP DATABASE IF EXISTS fares WITH (FORCE)", "postgres")
     fleet.remove(wide, ("next1", "vault1"))
     fleet.up(site.lab)
     site.run_play("site")
@@ -222,3 +221,4 @@ def test_finish_leaves_nothing_behind(ticketed: Site) -> None:
             assert sql(ticketed, host, schemas, database) == "0"
     with psycopg.connect(ticketed.dsn("flights_owner"), autocommit=True) as connection:
         connection.execute("DROP TABLE flights.ticket")
+    sql(ticketed, ticketed.primary(), "DROP DATABASE fares WITH (FORCE)", "postgres")
