@@ -5,16 +5,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_sentinel
-short_description: Teach a running Sentinel a cluster, without ever touching what it found out itself
+short_description: Teach a Sentinel a cluster and leave what it found out itself
 description:
   - Lets the Sentinel watch the cluster if it does not, and changes only settings that differ.
-  - A Sentinel that knows the cluster keeps its own word on who is primary, whatever O(primary) says.
+  - A Sentinel that knows the cluster keeps its own word on who is primary.
   - Brings its accounts to the declared ones without dropping a client.
 options:
   socket: {description: Socket of the Sentinel., type: path, required: true}
   user: {description: Account to log in as., type: str, required: true}
   password: {description: Its password., type: str, required: true}
-  password_file: {description: "File with the password in force, tried second.", type: path, required: true}
+  password_file:
+    description: File with the password in force, tried second.
+    type: path
+    required: true
   accounts:
     description: All accounts that there may be, as M(redis_server) takes them.
     type: list
@@ -22,20 +25,40 @@ options:
     suboptions:
       name: {description: Name., type: str, required: true}
       enabled: {description: Whether it may log in., type: bool, default: true}
-      hashes: {description: "SHA-256 of each of its passwords, in hexadecimal.", type: list, elements: str, default: []}
-      rules: {description: "Its rights, as C(ACL SETUSER) takes them.", type: list, elements: str, default: []}
-  keep_passwords: {description: Let the passwords in force stay valid beside the declared ones., type: bool, default: false}
+      hashes:
+        description: SHA-256 of each of its passwords, in hexadecimal.
+        type: list
+        elements: str
+        default: []
+      rules:
+        description: Its rights, as C(ACL SETUSER) takes them.
+        type: list
+        elements: str
+        default: []
+  keep_passwords:
+    description: Let the passwords in force stay valid beside the declared ones.
+    type: bool
+    default: false
   acl_file: {description: ACL file., type: path, required: true}
   acl_group: {description: Group that may read it., type: str, default: root}
-  config_file: {description: "File that the Sentinel rewrites; it holds what it does not tell.", type: path, required: true}
+  config_file:
+    description: File that the Sentinel rewrites; it holds what it does not tell.
+    type: path
+    required: true
   cluster: {description: Name of the cluster., type: str, required: true}
   watch: {description: Whether it is to be watched., type: bool, default: true}
-  primary: {description: "Primary to begin with, C(host port). Empty leaves an unknown cluster unknown.", type: str, default: ""}
+  primary:
+    description: Primary to begin with, C(host port). Empty leaves an unknown cluster unknown.
+    type: str
+    default: ""
   quorum: {description: Sentinels that must agree., type: int, default: 2}
   settings: {description: Settings as C(SENTINEL SET) takes them., type: dict, default: {}}
   login_user: {description: Account with which it logs in on the servers., type: str, default: ""}
   login_password: {description: Its password., type: str, default: ""}
-  peer_user: {description: Account with which it logs in on other Sentinels., type: str, default: ""}
+  peer_user:
+    description: Account with which it logs in on other Sentinels.
+    type: str
+    default: ""
   peer_password: {description: Its password., type: str, default: ""}
 author: dbops
 """
@@ -54,7 +77,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-actions: {description: "What was or would be done, one line each.", type: list, elements: str, returned: always}
+actions:
+  description: What was or would be done, one line each.
+  type: list
+  elements: str
+  returned: always
 running: {description: Whether the Sentinel answered., type: bool, returned: always}
 """
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_server
-short_description: Bring accounts, settings and the primary of a Redis or Valkey server to their declared state
+short_description: Bring accounts, settings and the primary of a Redis or Valkey server to what is declared
 description:
-  - Writes the ACL file, and makes the accounts of the running server the same without dropping a client.
+  - Writes the ACL file and makes the server's accounts the same without dropping a client.
   - Sets what differs from the declared settings and names those that wait for a restart.
-  - Lets a replica follow another primary. A primary is never made a replica, nor the other way round.
+  - Lets a replica follow another primary. A primary stays one.
   - A server that does not run gets its ACL file only.
 options:
   socket: {description: Socket of the server., type: path, required: true}
   user: {description: Account to log in as., type: str, required: true}
   password: {description: Its password., type: str, required: true}
-  password_file: {description: "File with the password in force, tried second.", type: path, required: true}
+  password_file:
+    description: File with the password in force, tried second.
+    type: path
+    required: true
   accounts:
     description: All accounts that there may be; C(default) is off unless it is among them. Left out, none is touched.
     type: list
@@ -23,19 +26,40 @@ options:
     suboptions:
       name: {description: Name., type: str, required: true}
       enabled: {description: Whether it may log in., type: bool, default: true}
-      hashes: {description: "SHA-256 of each of its passwords, in hexadecimal.", type: list, elements: str, default: []}
-      rules: {description: "Its rights, as C(ACL SETUSER) takes them.", type: list, elements: str, default: []}
-  keep_passwords: {description: Let the passwords in force stay valid beside the declared ones., type: bool, default: false}
+      hashes:
+        description: SHA-256 of each of its passwords, in hexadecimal.
+        type: list
+        elements: str
+        default: []
+      rules:
+        description: Its rights, as C(ACL SETUSER) takes them.
+        type: list
+        elements: str
+        default: []
+  keep_passwords:
+    description: Let the passwords in force stay valid beside the declared ones.
+    type: bool
+    default: false
   acl_file: {description: ACL file., type: path, required: true}
   acl_group: {description: Group that may read it., type: str, default: root}
   settings: {description: Settings as C(CONFIG SET) takes them., type: dict, default: {}}
-  secret_settings: {description: Settings of which the value is never shown., type: list, elements: str, default: []}
-  primary: {description: "Whom a replica has to follow, C(host port). Empty leaves it.", type: str, default: ""}
-  reload_certificate: {description: Serve the certificate that is on disk now., type: bool, default: false}
+  secret_settings:
+    description: Settings of which the value is never shown.
+    type: list
+    elements: str
+    default: []
+  primary:
+    description: Whom a replica has to follow, C(host port). Empty leaves it.
+    type: str
+    default: ""
+  reload_certificate:
+    description: Serve the certificate that is on disk now.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
-    description: Rights are compared by an account that is off, made and removed in the server's memory.
+    description: Rights are compared by an account that is off and lives for a moment in memory.
   diff_mode: {support: full, description: Hashes are cut.}
 author: dbops
 """
@@ -52,8 +76,16 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-actions: {description: "What was or would be done, one line each.", type: list, elements: str, returned: always}
-pending_restart: {description: Settings that wait for a restart., type: list, elements: str, returned: always}
+actions:
+  description: What was or would be done, one line each.
+  type: list
+  elements: str
+  returned: always
+pending_restart:
+  description: Settings that wait for a restart.
+  type: list
+  elements: str
+  returned: always
 running: {description: Whether the server answered., type: bool, returned: always}
 """
 
@@ -79,7 +111,8 @@ def follow(client: Client, primary: str, report: Report, check_mode: bool) -> No
     now = f"{info.get('master_host')} {info.get('master_port')}"
     if info["role"] != "slave" or now == primary:
         return
-    report.note("replication", [f"replicaof {now}"], [f"replicaof {primary}"], [f"follow {primary}"])
+    lines = [f"replicaof {now}"], [f"replicaof {primary}"]
+    report.note("replication", *lines, [f"follow {primary}"])
     if not check_mode:
         client.call("REPLICAOF", *primary.split())
         client.call("CONFIG", "REWRITE")

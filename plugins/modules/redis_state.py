@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_state
-short_description: Tell what state a Redis or Valkey server is in, and whom its Sentinel takes for primary
+short_description: Tell what a Redis or Valkey server and the Sentinel of its host say
 description:
   - Asks the server and the Sentinel of this host through their Unix sockets.
   - Changes nothing. Something that cannot be found out is returned as C(null), never guessed.
@@ -16,7 +16,10 @@ options:
   state_file: {description: File that the server rewrites., type: path, required: true}
   user: {description: Account to log in as., type: str, required: true}
   password: {description: Its password., type: str, required: true}
-  password_file: {description: "File with the password in force, tried second.", type: path, required: true}
+  password_file:
+    description: File with the password in force, tried second.
+    type: path
+    required: true
 author: dbops
 """
 
@@ -41,10 +44,21 @@ version: {description: Version of the running server., type: str, returned: alwa
 role: {description: C(master) or C(slave)., type: str, returned: always}
 primary: {description: "Whom a replica follows, C(host port).", type: str, returned: always}
 link_up: {description: Whether a replica's link to it is up., type: bool, returned: always}
-replicas: {description: "Replicas that are online, each C(host port).", type: list, elements: str, returned: always}
-unlisted_replicas: {description: Replicas online that announce no port., type: list, elements: str, returned: always}
+replicas:
+  description: Replicas that are online, each C(host port).
+  type: list
+  elements: str
+  returned: always
+unlisted_replicas:
+  description: Replicas online that announce no port.
+  type: list
+  elements: str
+  returned: always
 sentinel_running: {description: Whether the Sentinel answers., type: bool, returned: always}
-sentinel_primary: {description: "Whom it takes for primary, C(host port).", type: str, returned: always}
+sentinel_primary:
+  description: Whom it takes for primary, C(host port).
+  type: str
+  returned: always
 """
 
 import os
@@ -153,9 +167,7 @@ def main() -> None:
         "sentinel_primary": None,
     }
     known = {"initialized": replicaof is not None, "replicaof": replicaof or ""}
-    module.exit_json(
-        changed=False, **{**nothing, **known, **server(module), **sentinel(module)}
-    )
+    module.exit_json(changed=False, **{**nothing, **known, **server(module), **sentinel(module)})
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: redis_switchover
 short_description: Hand the part of the primary over to a replica
 description:
-  - Runs on the primary. Writers are paused, not refused, until the replica has acknowledged every byte.
-  - Then the Sentinels fail over, and the former primary follows the new one before a paused write can go on.
+  - Runs on the primary. Writers are paused until the replica has acknowledged every byte.
+  - Then the Sentinels fail over, and no paused write can go on at the former primary.
   - If the replica does not catch up in time, writers go on where they were and nothing has changed.
 options:
   socket: {description: Socket of the primary., type: path, required: true}

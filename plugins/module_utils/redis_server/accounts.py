@@ -46,9 +46,7 @@ class Difference:
 def declared(entries: list[dict[str, Any]]) -> list[Account]:
     """Return the accounts that a module was given, ``default`` off unless it is among them."""
     accounts = [
-        Account(
-            one["name"], one["enabled"], tuple(sorted(set(one["hashes"]))), tuple(one["rules"])
-        )
+        Account(one["name"], one["enabled"], tuple(sorted(set(one["hashes"]))), tuple(one["rules"]))
         for one in entries
     ]
     if "default" not in {account.name for account in accounts}:
