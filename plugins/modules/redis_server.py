@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_server
-short_description: Bring accounts, settings and the primary of a Redis or Valkey server to what is declared
+short_description: Bring accounts, settings and the primary of a Redis server to what is declared
 description:
   - Writes the ACL file and makes the server's accounts the same without dropping a client.
   - Sets what differs from the declared settings and names those that wait for a restart.
@@ -20,7 +20,9 @@ options:
     type: path
     required: true
   accounts:
-    description: All accounts that there may be; C(default) is off unless it is among them. Left out, none is touched.
+    description:
+      - All accounts that there may be; C(default) is off unless it is among them.
+      - Left out, none is touched.
     type: list
     elements: dict
     suboptions:
