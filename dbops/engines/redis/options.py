@@ -8,32 +8,18 @@ here, only the paths of files that hold one each.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from dbops.errors import ConfigError
+from dbops import options
 from dbops.manifest import Kind
-from dbops.targets import Model, Target, first_complaint
+from dbops.targets import Target
 
 _SECRETS = Path("/etc/dbops/secrets")
-_PART_OF = {
-    "data_dir": "member",
-    "config_file": "member",
-    "acl_file": "member",
-    "socket": "member",
-    "service": "member",
-    "admin_password_file": "member",
-    "replica_dir": "repository",
-    "replica_socket": "repository",
-    "replica_service": "repository",
-    "backup_password_file": "repository",
-    "repo_password_file": "repository",
-    "scratch_dir": "drill",
-}
 
 
-class Options(Model):
+class Options(options.EngineOptions):
     """Settings of one Redis or Valkey cluster as seen from one host.
 
     ``hosts`` maps each member to the address on which it answers, ``sentinels`` each Sentinel's
@@ -41,6 +27,21 @@ class Options(Model):
     ``agent_user`` the one of the exporter and the heartbeat. ``migrate_hosts`` are the members of
     the other cluster of a migration.
     """
+
+    PART_OF: ClassVar[dict[str, str]] = {
+        "data_dir": "member",
+        "config_file": "member",
+        "acl_file": "member",
+        "socket": "member",
+        "service": "member",
+        "admin_password_file": "member",
+        "replica_dir": "repository",
+        "replica_socket": "repository",
+        "replica_service": "repository",
+        "backup_password_file": "repository",
+        "repo_password_file": "repository",
+        "scratch_dir": "drill",
+    }
 
     flavor: Literal["redis", "valkey"] = "redis"
     purpose: Literal["store", "cache"] = "store"
@@ -114,38 +115,10 @@ class Options(Model):
         """Return the path of one of the tools: ``check-rdb`` or ``check-aof``."""
         return self.bin_dir / f"{self.flavor}-{name}"
 
-    def require(self, name: str) -> Any:
-        """Return the option ``name``; raise ConfigError when this target does not carry it."""
-        value = getattr(self, name)
-        if value is None:
-            part = _PART_OF.get(name, "Redis")
-            raise ConfigError(
-                f"The option {name!r} is missing: only the target of a {part} host has it, "
-                "so run this there, or render the target again."
-            )
-        return value
-
-    def require_path(self, name: str) -> Path:
-        """Return the option ``name`` as a path; raise ConfigError when it is not set."""
-        return Path(self.require(name))
-
 
 def read(target: Target) -> Options:
     """Return the checked options of ``target``; ConfigError names the first that is wrong."""
-    try:
-        options = Options.model_validate(target.options)
-    except ValidationError as error:
-        raise ConfigError(f"Target {target.cluster!r}: option {first_complaint(error)}.") from None
-    if target.part == "drill" and options.scratch_dir is None:
-        scratch = Path("/var/lib/dbops") / target.cluster / "scratch"
-        options = options.model_copy(update={"scratch_dir": scratch})
-    return options
-
-
-def require_part(target: Target, *parts: str) -> None:
-    """Raise ConfigError unless this host's part in the cluster is one of ``parts``."""
-    if target.part not in parts:
-        raise ConfigError(
-            f"{target.member} is the {target.part} of {target.cluster!r}: "
-            f"run this on its {' or '.join(parts)} host."
-        )
+    found = options.read(Options, target)
+    if target.part == "drill" and found.scratch_dir is None:
+        found = found.model_copy(update={"scratch_dir": options.scratch_dir(target)})
+    return found
