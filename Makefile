@@ -35,8 +35,8 @@ check: .venv/.stamp  ## Lint, types, unit and contract tests; no server needed
 bench: .venv/.stamp  ## Measure against the bare tools; writes benchmarks/results/
 	@$(PYTHON) -m benchmarks
 
-lab-up: .venv/.stamp  ## Make the lab's hosts (LAB=name, RELEASE=bookworm or trixie)
-	@$(PYTHON) -m lab --name $(or $(LAB),demo) --release $(or $(RELEASE),bookworm) up
+lab-up: .venv/.stamp  ## Make the lab's hosts (LAB=name, RELEASE=bookworm or trixie, ENGINES=postgresql,redis,mysql)
+	@$(PYTHON) -m lab --name $(or $(LAB),demo) --release $(or $(RELEASE),bookworm) --engines $(or $(ENGINES),postgresql) up
 
 lab-down:  ## Remove the lab's hosts; images and caches stay
 	@python3 -m lab --name $(or $(LAB),demo) down

@@ -18,6 +18,12 @@ def _parser() -> argparse.ArgumentParser:
         default=os.environ.get("DBOPS_LAB_RELEASE", "bookworm"),
         choices=images.RELEASES,
     )
+    parser.add_argument(
+        "--engines",
+        default=os.environ.get("DBOPS_LAB_ENGINES"),
+        type=_engines,
+        help="whose hosts to have, separated by commas; those that are up if left out",
+    )
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("up", help="make the hosts, or what is missing of them")
     verbs.add_parser("down", help="remove this lab's hosts; images and caches stay")
@@ -30,10 +36,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _engines(text: str) -> tuple[str, ...]:
+    chosen = tuple(text.replace(",", " ").split())
+    unknown = [engine for engine in chosen if engine not in fleet.FLEETS]
+    if unknown or not chosen:
+        known = ", ".join(fleet.FLEETS)
+        raise argparse.ArgumentTypeError(f"{text!r} names none of the engines {known}")
+    return chosen
+
+
 def main() -> int:
     """Carry out the command line; return the exit status."""
     arguments = _parser().parse_args()
-    lab = fleet.Lab(arguments.name, arguments.release)
+    engines = arguments.engines or fleet.engines(arguments.name)
+    lab = fleet.Lab(arguments.name, arguments.release, engines)
     try:
         if arguments.verb == "up":
             fleet.up(lab)

@@ -18,7 +18,12 @@ from lab import images, machine
 from lab.machine import LabError, command, podman, say
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-HOSTS = ("pg1", "pg2", "backup1", "drill1")
+FLEETS = {
+    "postgresql": ("pg1", "pg2", "backup1", "drill1"),
+    "redis": ("redis1", "redis2", "backup2", "drill2"),
+    "mysql": ("mysql1", "mysql2", "backup3", "drill3"),
+}
+_ALL = tuple(host for hosts in FLEETS.values() for host in hosts)
 _SUBNET = "10.117.{slot}"
 
 
@@ -26,12 +31,19 @@ _SUBNET = "10.117.{slot}"
 class Lab:
     """One fleet. ``name`` is what the user calls it; ``prefix`` makes it unique on the machine.
 
-    Hosts named after the usual ones are added to a lab that is up, of another release if wanted.
+    It has the hosts of ``engines``, and ``more`` ones, which may be added to a lab that is up, of
+    another release if wanted. A host's address is the same whichever others there are.
     """
 
     name: str
     release: str
-    hosts: tuple[str, ...] = HOSTS
+    engines: tuple[str, ...] = ("postgresql",)
+    more: tuple[str, ...] = ()
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names of all hosts."""
+        return (*(host for engine in self.engines for host in FLEETS[engine]), *self.more)
 
     @property
     def prefix(self) -> str:
@@ -53,7 +65,14 @@ class Lab:
     def address(self, host: str) -> str:
         """Return the address of ``host``."""
         subnet = (self.state / "subnet").read_text().strip()
-        return f"{subnet}.{11 + self.hosts.index(host)}"
+        return f"{subnet}.{11 + (*_ALL, *self.more).index(host)}"
+
+
+def engines(name: str) -> tuple[str, ...]:
+    """Return the engines whose hosts the lab called ``name`` was made with last."""
+    inventory = Lab(name, "").state / "inventory"
+    found = tuple(engine for engine in FLEETS if (inventory / f"{engine}.yml").is_symlink())
+    return found or ("postgresql",)
 
 
 def up(lab: Lab) -> None:
@@ -225,10 +244,11 @@ def _write_inventory(lab: Lab) -> None:
     (lab.state / "known_hosts").write_text("".join(known))
     folder = lab.state / "inventory"
     folder.mkdir(exist_ok=True)
-    for part in ("hosts.yml", "group_vars"):
-        link = folder / part
-        if not link.is_symlink():
-            link.symlink_to(CHECKOUT / "inventories" / "lab" / part)
+    for link in folder.glob("*"):
+        if link.is_symlink():
+            link.unlink()
+    for part in (*(f"{engine}.yml" for engine in lab.engines), "group_vars"):
+        (folder / part).symlink_to(CHECKOUT / "inventories" / "lab" / part)
     # The last file read wins: addresses and keys of this lab over the static inventory.
     lines = [
         "all:",

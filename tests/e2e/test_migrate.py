@@ -13,7 +13,7 @@ import pytest
 from demo import flights
 from demo.__main__ import primary
 from lab import fleet
-from lab.fleet import HOSTS, Lab
+from lab.fleet import Lab
 from tests.e2e.hosts import Load, Play, Site, wait
 
 NEXT = "flights-next"
@@ -33,7 +33,7 @@ def sql(site: Site, host: str, statement: str, database: str = "flights") -> str
 def two(site: Site) -> Iterator[Site]:
     """Return the fleet with a second, empty cluster beside it, of a newer release."""
     site.heal()
-    wide = Lab(site.lab.name, "trixie", (*HOSTS, "next1", "vault1"))
+    wide = Lab(site.lab.name, "trixie", more=("next1", "vault1"))
     fleet.up(wide)
     both = Site(wide, ("pg1", "pg2", "next1"))
     both.beside = ("-i", str(INVENTORY))

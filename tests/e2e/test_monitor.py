@@ -204,7 +204,7 @@ def _get(site: Site, host: str, client: Path | None) -> str:
 
 def test_a_client_with_a_certificate_gets_metrics(open_site: Site, tmp_path: Path) -> None:
     client = _certificate(tmp_path, open_site.secrets / "pki")
-    for host in fleet.HOSTS:
+    for host in fleet.FLEETS["postgresql"]:
         assert Page(_get(open_site, host, client)).value("dbops_exporter_collector_success") == 1
 
 
@@ -218,7 +218,7 @@ def test_others_are_refused(open_site: Site, tmp_path: Path) -> None:
 
 def test_loopback_is_the_default_and_nobody_else_gets_in(site: Site) -> None:
     site.run_play("monitor")
-    for host in fleet.HOSTS:
+    for host in fleet.FLEETS["postgresql"]:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((site.lab.address(host), PORT), timeout=5)
 

@@ -147,7 +147,7 @@ def test_no_artifact_holds_a_secret(seen: Seen) -> None:
         assert path.stat().st_mode & 0o077 == 0, f"{path.name} may be read by others"
 
 
-@pytest.mark.parametrize("host", fleet.HOSTS)
+@pytest.mark.parametrize("host", fleet.FLEETS["postgresql"])
 def test_no_file_journal_or_log_of_a_host_shows_a_secret(site: Site, seen: Seen, host: str) -> None:
     key = site.root(host, "sed -n 2p /etc/dbops/tls/host.key")
     files, logs = spying.on_host(site, host, [*seen.words.values(), key])
