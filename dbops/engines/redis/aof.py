@@ -84,13 +84,14 @@ def _entry(manifest: Path, line: str) -> tuple[str, int, str]:
     return name, number, kind
 
 
-def lay_out(folder: Path) -> tuple[Path, Path]:
+def lay_out(folder: Path, with_increment: bool = True) -> tuple[Path, Path]:
     """Make an append-only folder for one base and one increment; return the paths of the two."""
     folder.mkdir(mode=0o700)
     base, increment = f"{NAME}.1.base.rdb", f"{NAME}.1.incr.aof"
-    (folder / f"{NAME}.manifest").write_text(
-        f"file {base} seq 1 type b\nfile {increment} seq 1 type i\n", encoding="ascii"
-    )
+    lines = [f"file {base} seq 1 type b\n"]
+    if with_increment:
+        lines.append(f"file {increment} seq 1 type i\n")
+    (folder / f"{NAME}.manifest").write_text("".join(lines), encoding="ascii")
     return folder / base, folder / increment
 
 

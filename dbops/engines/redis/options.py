@@ -39,7 +39,7 @@ class Options(options.EngineOptions):
         "replica_socket": "repository",
         "replica_service": "repository",
         "backup_password_file": "repository",
-        "repo_password_file": "repository",
+        "stage_dir": "repository",
         "scratch_dir": "drill",
     }
 
@@ -87,15 +87,16 @@ class Options(options.EngineOptions):
     stage_dir: Path | None = None
     schedule_interval_seconds: dict[Kind, float] = Field(default_factory=dict)
     backup_keep_full: int = Field(default=7, ge=1)
+    replica_wait_seconds: float = Field(default=60, gt=0)
     minimum_redundancy: int = Field(default=1, ge=0)
     drill_interval_seconds: float | None = None
 
-    repo_path: Path | None = None
+    repo_path: Path = Path("/var/lib/dbops-repository")
     repo_host: str | None = None
-    repo_user: str | None = None
-    repo_password_file: Path | None = None
-    repo_ssh_key: Path | None = None
-    repo_known_hosts: Path | None = None
+    repo_user: str = "dbops-repository"
+    repo_password_file: Path = _SECRETS / "redis-repository.key"
+    repo_ssh_key: Path = _SECRETS / "repository.ssh"
+    repo_known_hosts: Path = Path("/etc/dbops/repository_known_hosts")
 
     migrate_hosts: dict[str, str] = Field(default_factory=dict)
     migrate_port: int = Field(default=6379, ge=1, le=65535)

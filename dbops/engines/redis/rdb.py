@@ -21,11 +21,15 @@ _AUX, _END = 0xFA, 0xFF
 
 @dataclass(frozen=True)
 class Head:
-    """What the first bytes of an RDB file tell. ``format`` is its magic: ``REDIS0010``."""
+    """What the first bytes of an RDB file tell. ``format`` is its magic: ``REDIS0010``.
+
+    ``position`` is where its replication stream was, empty in a file that does not tell.
+    """
 
     format: str
     writer: str
     made_at: int
+    position: str = ""
 
     @property
     def version(self) -> str:
@@ -44,7 +48,8 @@ def head(data: bytes) -> Head:
     else:
         writer = f"Redis {known.get('redis-ver', 'of an unknown version')}"
     made_at = known.get("ctime", "")
-    return Head(match[0].decode(), writer, int(made_at) if made_at.isdigit() else 0)
+    position = f"{known.get('repl-id', '')}:{known.get('repl-offset', '')}".strip(":")
+    return Head(match[0].decode(), writer, int(made_at) if made_at.isdigit() else 0, position)
 
 
 def read_head(path: Path) -> Head:
@@ -78,7 +83,7 @@ def _string(data: bytes, place: int) -> tuple[str, int]:
         raw = data[place + 1 : place + 1 + size]
         if len(raw) < size:
             raise IndexError
-        return str(int.from_bytes(raw, "little", signed=True)), place + 1 + size
+        return str(int.from_bytes(raw, "little")), place + 1 + size
     else:
         raise IndexError
     if place + length > len(data):
