@@ -7,6 +7,7 @@ does not use itself.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from typing import Any
 
 # Rights that no application gets, whatever is declared; one may be named in ``also``.
@@ -69,6 +70,12 @@ def discovery(users: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def elected(votes: list[str], quorum: int) -> str:
+    """Return the address that at least ``quorum`` of ``votes`` name, "" when there is none."""
+    named = Counter(vote for vote in votes if vote).most_common(1)
+    return named[0][0] if named and named[0][1] >= quorum else ""
+
+
 def _hashes(user: dict[str, Any]) -> list[str]:
     passwords = [user["password"]] if user.get("password") else []
     return sorted({*map(sha256, passwords), *user.get("password_hashes", [])})
@@ -95,5 +102,6 @@ class FilterModule:
             "dbops_redis_account": account,
             "dbops_redis_accounts": accounts,
             "dbops_redis_discovery": discovery,
+            "dbops_redis_elected": elected,
             "dbops_redis_sha256": sha256,
         }

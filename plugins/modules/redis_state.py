@@ -20,6 +20,14 @@ options:
     description: File with the password in force, tried second.
     type: path
     required: true
+  sentinel_password:
+    description: Password of dbops_admin on the Sentinel.
+    type: str
+    default: ""
+  sentinel_password_file:
+    description: File with the one in force, tried second.
+    type: path
+    default: ""
 author: dbops
 """
 
@@ -36,6 +44,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+container: {description: Whether the host shares its kernel., type: bool, returned: always}
 initialized: {description: Whether the server was set up once., type: bool, returned: always}
 replicaof: {description: "Primary in the state file, C(host port).", type: str, returned: always}
 running: {description: Whether the server answers., type: bool, returned: always}
@@ -55,6 +64,7 @@ unlisted_replicas:
   elements: str
   returned: always
 sentinel_running: {description: Whether the Sentinel answers., type: bool, returned: always}
+sentinel_quorum: {description: Whether enough of them see it., type: bool, returned: always}
 sentinel_primary:
   description: Whom it takes for primary, C(host port).
   type: str
@@ -75,6 +85,8 @@ ARGUMENTS: dict[str, Any] = {
     "user": {"type": "str", "required": True},
     "password": {"type": "str", "required": True, "no_log": True},
     "password_file": {"type": "path", "required": True, "no_log": False},
+    "sentinel_password": {"type": "str", "default": "", "no_log": True},
+    "sentinel_password_file": {"type": "path", "default": "", "no_log": False},
 }
 
 
@@ -116,16 +128,17 @@ def replication(client: Client) -> dict[str, Any]:
     }
 
 
-def passwords(module: AnsibleModule) -> list[str]:
+def passwords(declared: str, path: str) -> list[str]:
     """Return the passwords to try, the declared one first."""
-    in_force = read_line(module.params["password_file"])
-    return [module.params["password"], *([in_force] if in_force else [])]
+    in_force = read_line(path) if path else None
+    return [declared, *([in_force] if in_force else [])]
 
 
 def server(module: AnsibleModule) -> dict[str, Any]:
     """Return what the server says, or why it does not."""
     try:
-        client = login(module.params["socket"], module.params["user"], passwords(module))
+        known = passwords(module.params["password"], module.params["password_file"])
+        client = login(module.params["socket"], module.params["user"], known)
         version = client.info("server")
         found = replication(client)
         client.close()
@@ -141,12 +154,19 @@ def sentinel(module: AnsibleModule) -> dict[str, Any]:
     if not path or not os.path.exists(path):
         return {}
     try:
-        client = login(path, "dbops_admin", passwords(module))
+        declared = module.params["sentinel_password"] or module.params["password"]
+        known = passwords(declared, module.params["sentinel_password_file"])
+        client = login(path, "dbops_admin", known)
         found = client.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", module.params["cluster"])
+        agreed = client.ask("SENTINEL", "CKQUORUM", module.params["cluster"])
         client.close()
     except RedisError:
         return {}
-    return {"sentinel_running": True, "sentinel_primary": " ".join(found) if found else None}
+    return {
+        "sentinel_running": True,
+        "sentinel_primary": " ".join(found) if found else None,
+        "sentinel_quorum": not isinstance(agreed, RedisError),
+    }
 
 
 def main() -> None:
@@ -165,7 +185,9 @@ def main() -> None:
         "unlisted_replicas": [],
         "sentinel_running": False,
         "sentinel_primary": None,
+        "sentinel_quorum": None,
     }
+    nothing["container"] = os.path.exists("/run/systemd/container")
     known = {"initialized": replicaof is not None, "replicaof": replicaof or ""}
     module.exit_json(changed=False, **{**nothing, **known, **server(module), **sentinel(module)})
 
