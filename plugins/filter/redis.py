@@ -18,7 +18,6 @@ _DISCOVERY = (
     "+auth",
     "+hello",
     "+client|setname",
-    "+client|setinfo",
     "+client|id",
     "+role",
     "+subscribe",
@@ -57,14 +56,17 @@ def accounts(users: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def discovery(users: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the declared users as accounts of the Sentinels: they may ask who is primary."""
+def discovery(users: list[dict[str, Any]], more: list[str]) -> list[dict[str, Any]]:
+    """Return the declared users as accounts of the Sentinels: they may ask who is primary.
+
+    ``more`` are rights that not every release knows.
+    """
     return [
         {
             "name": user["name"],
             "enabled": user.get("enabled", True),
             "hashes": _hashes(user),
-            "rules": ["-@all", "&*", *_DISCOVERY],
+            "rules": ["-@all", "&*", *_DISCOVERY, *more],
         }
         for user in users
     ]

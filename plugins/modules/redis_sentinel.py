@@ -11,13 +11,18 @@ description:
   - A Sentinel that knows the cluster keeps its own word on who is primary.
   - Brings its accounts to the declared ones without dropping a client.
 options:
-  socket: {description: Socket of the Sentinel., type: path, required: true}
-  user: {description: Account to log in as., type: str, required: true}
-  password: {description: Its password., type: str, required: true}
-  password_file:
-    description: File with the password in force, tried second.
-    type: path
+  login:
+    description: How to reach the server of this host.
+    type: dict
     required: true
+    suboptions:
+      socket: {description: Its Unix socket., type: path, required: true}
+      user: {description: Account to log in as., type: str, required: true}
+      password: {description: Its password., type: str, required: true}
+      password_file:
+        description: File with the password in force, tried second.
+        type: path
+        default: ""
   accounts:
     description: All accounts that there may be, as M(redis_server) takes them.
     type: list
@@ -66,10 +71,10 @@ author: dbops
 EXAMPLES = r"""
 - name: Watch the cluster
   redis_sentinel:
-    socket: /run/dbops-redis-sentinel-demo/sentinel.sock
-    user: dbops_admin
-    password: "{{ redis_admin_password }}"
-    password_file: /etc/dbops/secrets/redis-demo-admin.password
+    login:
+      socket: /run/dbops-redis-sentinel-demo/sentinel.sock
+      user: dbops_admin
+      password: "{{ redis_admin_password }}"
     acl_file: /etc/dbops-redis/demo/sentinel.acl
     config_file: /etc/dbops-redis/demo/sentinel-state/sentinel.conf
     cluster: demo
@@ -182,7 +187,7 @@ def written(path: str, cluster: str) -> dict[str, str]:
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Do what was asked; return the result. Raises RedisError with the Sentinel's words."""
     parameters = module.params
-    client = connect(parameters)
+    client = connect(parameters["login"])
     report = Report()
     if client is None:
         converge_accounts(None, parameters, report, module.check_mode)

@@ -12,13 +12,18 @@ description:
   - Lets a replica follow another primary. A primary stays one.
   - A server that does not run gets its ACL file only.
 options:
-  socket: {description: Socket of the server., type: path, required: true}
-  user: {description: Account to log in as., type: str, required: true}
-  password: {description: Its password., type: str, required: true}
-  password_file:
-    description: File with the password in force, tried second.
-    type: path
+  login:
+    description: How to reach the server of this host.
+    type: dict
     required: true
+    suboptions:
+      socket: {description: Its Unix socket., type: path, required: true}
+      user: {description: Account to log in as., type: str, required: true}
+      password: {description: Its password., type: str, required: true}
+      password_file:
+        description: File with the password in force, tried second.
+        type: path
+        default: ""
   accounts:
     description:
       - All accounts that there may be; C(default) is off unless it is among them.
@@ -69,10 +74,10 @@ author: dbops
 EXAMPLES = r"""
 - name: Reconcile the accounts
   redis_server:
-    socket: /run/dbops-redis-demo/redis.sock
-    user: dbops_admin
-    password: "{{ redis_admin_password }}"
-    password_file: /etc/dbops/secrets/redis-demo-admin.password
+    login:
+      socket: /run/dbops-redis-demo/redis.sock
+      user: dbops_admin
+      password: "{{ redis_admin_password }}"
     acl_file: /etc/dbops-redis/demo/users.acl
     accounts: "{{ redis_users | dbops_redis_accounts }}"
 """
@@ -134,7 +139,7 @@ def reload_certificate(client: Client, report: Report, check_mode: bool) -> None
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Do what was asked; return the result. Raises RedisError with the server's words."""
     parameters, check_mode, report = module.params, module.check_mode, Report()
-    client = connect(parameters)
+    client = connect(parameters["login"])
     converge_accounts(client, parameters, report, check_mode)
     if client:
         texts = {name: str(value) for name, value in parameters["settings"].items()}

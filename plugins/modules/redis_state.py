@@ -10,37 +10,43 @@ description:
   - Asks the server and the Sentinel of this host through their Unix sockets.
   - Changes nothing. Something that cannot be found out is returned as C(null), never guessed.
 options:
-  cluster: {description: Name under which Sentinel knows the cluster., type: str, required: true}
-  socket: {description: Socket of the server., type: path, required: true}
-  sentinel_socket: {description: Socket of the Sentinel., type: path, default: ""}
-  state_file: {description: File that the server rewrites., type: path, required: true}
-  user: {description: Account to log in as., type: str, required: true}
-  password: {description: Its password., type: str, required: true}
-  password_file:
-    description: File with the password in force, tried second.
-    type: path
+  login:
+    description: How to reach the server of this host.
+    type: dict
     required: true
-  sentinel_password:
-    description: Password of dbops_admin on the Sentinel.
-    type: str
-    default: ""
-  sentinel_password_file:
-    description: File with the one in force, tried second.
-    type: path
-    default: ""
+    suboptions:
+      socket: {description: Its Unix socket., type: path, required: true}
+      user: {description: Account to log in as., type: str, required: true}
+      password: {description: Its password., type: str, required: true}
+      password_file:
+        description: File with the password in force, tried second.
+        type: path
+        default: ""
+  sentinel:
+    description: How to reach the Sentinel of this host.
+    type: dict
+    suboptions:
+      socket: {description: Its Unix socket., type: path, required: true}
+      user: {description: Account to log in as., type: str, required: true}
+      password: {description: Its password., type: str, required: true}
+      password_file:
+        description: File with the password in force, tried second.
+        type: path
+        default: ""
+  cluster: {description: Name under which Sentinel knows the cluster., type: str, required: true}
+  state_file: {description: File that the server rewrites., type: path, required: true}
 author: dbops
 """
 
 EXAMPLES = r"""
 - name: Ask the server what it is now
   redis_state:
+    login:
+      socket: /run/dbops-redis-demo/redis.sock
+      user: dbops_admin
+      password: "{{ redis_admin_password }}"
     cluster: demo
-    socket: /run/dbops-redis-demo/redis.sock
-    sentinel_socket: /run/dbops-redis-sentinel-demo/sentinel.sock
     state_file: /etc/dbops-redis/demo/state/server.conf
-    user: dbops_admin
-    password: "{{ redis_admin_password }}"
-    password_file: /etc/dbops/secrets/redis-demo-admin.password
 """
 
 RETURN = r"""
@@ -76,17 +82,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.redis_server.client import Client, RedisError, login
+from ansible.module_utils.redis_server.host import LOGIN
 
 ARGUMENTS: dict[str, Any] = {
     "cluster": {"type": "str", "required": True},
-    "socket": {"type": "path", "required": True},
-    "sentinel_socket": {"type": "path", "default": ""},
+    "login": {**LOGIN, "required": True},
+    "sentinel": LOGIN,
     "state_file": {"type": "path", "required": True},
-    "user": {"type": "str", "required": True},
-    "password": {"type": "str", "required": True, "no_log": True},
-    "password_file": {"type": "path", "required": True, "no_log": False},
-    "sentinel_password": {"type": "str", "default": "", "no_log": True},
-    "sentinel_password_file": {"type": "path", "default": "", "no_log": False},
 }
 
 
@@ -128,17 +130,10 @@ def replication(client: Client) -> dict[str, Any]:
     }
 
 
-def passwords(declared: str, path: str) -> list[str]:
-    """Return the passwords to try, the declared one first."""
-    in_force = read_line(path) if path else None
-    return [declared, *([in_force] if in_force else [])]
-
-
 def server(module: AnsibleModule) -> dict[str, Any]:
     """Return what the server says, or why it does not."""
     try:
-        known = passwords(module.params["password"], module.params["password_file"])
-        client = login(module.params["socket"], module.params["user"], known)
+        client = login(module.params["login"])
         version = client.info("server")
         found = replication(client)
         client.close()
@@ -150,13 +145,10 @@ def server(module: AnsibleModule) -> dict[str, Any]:
 
 def sentinel(module: AnsibleModule) -> dict[str, Any]:
     """Return whom the Sentinel takes for primary."""
-    path = module.params["sentinel_socket"]
-    if not path or not os.path.exists(path):
+    if module.params["sentinel"] is None:
         return {}
     try:
-        declared = module.params["sentinel_password"] or module.params["password"]
-        known = passwords(declared, module.params["sentinel_password_file"])
-        client = login(path, "dbops_admin", known)
+        client = login(module.params["sentinel"])
         found = client.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", module.params["cluster"])
         agreed = client.ask("SENTINEL", "CKQUORUM", module.params["cluster"])
         client.close()

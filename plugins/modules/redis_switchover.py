@@ -11,10 +11,30 @@ description:
   - Then the Sentinels fail over, and no paused write can go on at the former primary.
   - If the replica does not catch up in time, writers go on where they were and nothing has changed.
 options:
-  socket: {description: Socket of the primary., type: path, required: true}
-  sentinel_socket: {description: Socket of a Sentinel on this host., type: path, required: true}
-  user: {description: Account to log in as., type: str, required: true}
-  password: {description: Its password., type: str, required: true}
+  login:
+    description: How to reach the server of this host.
+    type: dict
+    required: true
+    suboptions:
+      socket: {description: Its Unix socket., type: path, required: true}
+      user: {description: Account to log in as., type: str, required: true}
+      password: {description: Its password., type: str, required: true}
+      password_file:
+        description: File with the password in force, tried second.
+        type: path
+        default: ""
+  sentinel:
+    description: How to reach a Sentinel of this host.
+    type: dict
+    required: true
+    suboptions:
+      socket: {description: Its Unix socket., type: path, required: true}
+      user: {description: Account to log in as., type: str, required: true}
+      password: {description: Its password., type: str, required: true}
+      password_file:
+        description: File with the password in force, tried second.
+        type: path
+        default: ""
   cluster: {description: Name of the cluster., type: str, required: true}
   to: {description: "Replica that becomes primary, C(host port).", type: str, required: true}
   pause_seconds: {description: How long writers may wait at most., type: int, default: 20}
@@ -24,10 +44,14 @@ author: dbops
 EXAMPLES = r"""
 - name: Move the primary
   redis_switchover:
-    socket: /run/dbops-redis-demo/redis.sock
-    sentinel_socket: /run/dbops-redis-sentinel-demo/sentinel.sock
-    user: dbops_admin
-    password: "{{ redis_admin_password }}"
+    login:
+      socket: /run/dbops-redis-demo/redis.sock
+      user: dbops_admin
+      password: "{{ redis_admin_password }}"
+    sentinel:
+      socket: /run/dbops-redis-sentinel-demo/sentinel.sock
+      user: dbops_admin
+      password: "{{ redis_admin_password }}"
     cluster: demo
     to: 192.0.2.12 6379
 """
@@ -42,12 +66,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.redis_server.client import Client, RedisError, login
+from ansible.module_utils.redis_server.host import LOGIN
 
 ARGUMENTS: dict[str, Any] = {
-    "socket": {"type": "path", "required": True},
-    "sentinel_socket": {"type": "path", "required": True},
-    "user": {"type": "str", "required": True},
-    "password": {"type": "str", "required": True, "no_log": True},
+    "login": {**LOGIN, "required": True},
+    "sentinel": {**LOGIN, "required": True},
     "cluster": {"type": "str", "required": True},
     "to": {"type": "str", "required": True},
     "pause_seconds": {"type": "int", "default": 20},
@@ -105,9 +128,7 @@ def hand_over(server: Client, sentinel: Client, parameters: dict[str, Any]) -> d
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Do it; writers go on in any case. Raises RedisError."""
     parameters = module.params
-    secrets = [parameters["password"]]
-    server = login(parameters["socket"], parameters["user"], secrets)
-    sentinel = login(parameters["sentinel_socket"], parameters["user"], secrets)
+    server, sentinel = login(parameters["login"]), login(parameters["sentinel"])
     try:
         return hand_over(server, sentinel, parameters)
     finally:

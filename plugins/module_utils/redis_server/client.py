@@ -6,6 +6,7 @@ pipelines, subscriptions.
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 
@@ -86,13 +87,15 @@ class Client:
         return data[:-2].decode(errors="surrogateescape")
 
 
-def login(path: str, user: str, passwords: list[str]) -> Client:
-    """Return a connection as ``user`` with the first of ``passwords`` that serves.
+def login(how: dict[str, Any]) -> Client:
+    """Return a connection to the ``socket`` as the ``user`` of ``how``.
 
-    Several, because the one declared may not have reached the server yet.
+    The ``password`` declared may not have reached the server yet: then the one in the
+    ``password_file`` is in force.
     """
+    path, user = how["socket"], how["user"]
     refused = RedisError(f"there is no password of {user}")
-    for password in passwords:
+    for password in _passwords(how):
         client = Client(path)
         answer = client.ask("AUTH", user, password)
         if not isinstance(answer, RedisError):
@@ -100,3 +103,11 @@ def login(path: str, user: str, passwords: list[str]) -> Client:
         client.close()
         refused = answer
     raise RedisError(f"{user} may not log in on {path}: {refused}")
+
+
+def _passwords(how: dict[str, Any]) -> list[str]:
+    path = how["password_file"]
+    if not path or not os.path.exists(path):
+        return [how["password"]]
+    with open(path, encoding="utf-8") as stream:
+        return [how["password"], stream.read().strip()]

@@ -17,11 +17,17 @@ ACCOUNT = {
     "hashes": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "rules": {"type": "list", "elements": "str", "default": []},
 }
+LOGIN: dict[str, Any] = {
+    "type": "dict",
+    "options": {
+        "socket": {"type": "path", "required": True},
+        "user": {"type": "str", "required": True},
+        "password": {"type": "str", "required": True, "no_log": True},
+        "password_file": {"type": "path", "default": "", "no_log": False},
+    },
+}
 COMMON: dict[str, Any] = {
-    "socket": {"type": "path", "required": True},
-    "user": {"type": "str", "required": True},
-    "password": {"type": "str", "required": True, "no_log": True},
-    "password_file": {"type": "path", "required": True, "no_log": False},
+    "login": {**LOGIN, "required": True},
     "accounts": {"type": "list", "elements": "dict", "options": ACCOUNT},
     "keep_passwords": {"type": "bool", "default": False, "no_log": False},
     "acl_file": {"type": "path", "required": True},
@@ -51,19 +57,13 @@ class Report:
             )
 
 
-def connect(parameters: dict[str, Any]) -> Client | None:
-    """Return a connection, or None when no server listens."""
-    if not os.path.exists(parameters["socket"]):
-        return None
-    passwords = [parameters["password"]]
-    if os.path.exists(parameters["password_file"]):
-        with open(parameters["password_file"], encoding="utf-8") as stream:
-            passwords.append(stream.read().strip())
+def connect(how: dict[str, Any]) -> Client | None:
+    """Return a logged-in connection, or None when no server listens."""
     try:
-        Client(parameters["socket"]).close()
+        Client(how["socket"]).close()
     except RedisError:
-        return None  # the socket of a server that died
-    return login(parameters["socket"], parameters["user"], passwords)
+        return None  # no socket, or the one of a server that died
+    return login(how)
 
 
 def _write_acl(parameters: dict[str, Any], text: str, report: Report, check_mode: bool) -> None:
