@@ -8,7 +8,7 @@ expired stays until the content was read. :func:`open_` makes it a server like a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ _STOP_SECONDS = 60.0
 _DATABASES = 16384
 _LAST_BYTES = 65536
 _COMPLAINTS = ("Bad file format", "Fatal", "Unexpected end", "Internal error", "Can't handle")
-_GRAVE = ("#", "!")
+_NO_COMPLAINTS = ("WARNING", "User requested", "Redis is now ready to exit")
 
 
 @dataclass(frozen=True)
@@ -157,11 +157,15 @@ def last_words(place: Place) -> str:
     try:
         with place.log.open("rb") as file:
             file.seek(max(0, place.log.stat().st_size - _LAST_BYTES))
-            lines = file.read().decode("utf-8", "replace").splitlines()
+            return complaint(file.read().decode("utf-8", "replace").splitlines())
     except OSError:
         return ""
-    said = [line.split(" ", 6)[-1] for line in lines if f" {_GRAVE[0]} " in line]
-    grave = [line for line in said if line.startswith(_COMPLAINTS)] or said
-    grave = [line for line in grave if not line.startswith(("WARNING", "User requested"))]
-    words = (grave or [line for line in lines if line.strip()] or [""])[-1]
+
+
+def complaint(lines: Sequence[str]) -> str:
+    """Return the newest complaint in a server's log lines, empty when there is none."""
+    said = [line.split(" # ", 1)[1] for line in lines if " # " in line]
+    said = [line for line in said if not line.startswith(_NO_COMPLAINTS)]
+    grave = [line for line in said if line.startswith(_COMPLAINTS)]
+    words = (grave or said or [line for line in lines if line.strip()] or [""])[-1]
     return words.strip().rstrip(".")[:400]
