@@ -1,4 +1,4 @@
-"""How many lines of the engines' columns are copies of one another: ``python -m benchmarks.shared``.
+"""How many lines of the engines' columns are copies: ``python -m benchmarks.shared``.
 
 A line counts when it is part of a run of at least six lines that stands in another engine's column,
 too, to the letter but for indentation and the engine's own name. Blank lines, comments, imports and
