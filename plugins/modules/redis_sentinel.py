@@ -58,13 +58,18 @@ options:
     default: ""
   quorum: {description: Sentinels that must agree., type: int, default: 2}
   settings: {description: Settings as C(SENTINEL SET) takes them., type: dict, default: {}}
-  login_user: {description: Account with which it logs in on the servers., type: str, default: ""}
-  login_password: {description: Its password., type: str, default: ""}
-  peer_user:
-    description: Account with which it logs in on other Sentinels.
-    type: str
-    default: ""
-  peer_password: {description: Its password., type: str, default: ""}
+  servers:
+    description: Account with which it logs in on the servers.
+    type: dict
+    suboptions:
+      user: {description: Name., type: str, required: true}
+      password: {description: Its password., type: str, required: true}
+  peers:
+    description: Account with which it logs in on the other Sentinels.
+    type: dict
+    suboptions:
+      user: {description: Name., type: str, required: true}
+      password: {description: Its password., type: str, required: true}
 author: dbops
 """
 
@@ -96,6 +101,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.redis_server.client import Client, RedisError
 from ansible.module_utils.redis_server.host import COMMON, Report, connect, converge_accounts
 
+IDENTITY: dict[str, Any] = {
+    "type": "dict",
+    "options": {
+        "user": {"type": "str", "required": True},
+        "password": {"type": "str", "required": True, "no_log": True},
+    },
+}
 ARGUMENTS: dict[str, Any] = {
     **COMMON,
     "config_file": {"type": "path", "required": True},
@@ -104,10 +116,8 @@ ARGUMENTS: dict[str, Any] = {
     "primary": {"type": "str", "default": ""},
     "quorum": {"type": "int", "default": 2},
     "settings": {"type": "dict", "default": {}},
-    "login_user": {"type": "str", "default": ""},
-    "login_password": {"type": "str", "default": "", "no_log": True},
-    "peer_user": {"type": "str", "default": ""},
-    "peer_password": {"type": "str", "default": "", "no_log": True},
+    "servers": IDENTITY,
+    "peers": IDENTITY,
 }
 SECRET = {"auth-pass", "sentinel-pass"}
 
@@ -138,10 +148,8 @@ class Sentinel:
 
     def peers(self) -> None:
         """Bring the account used between Sentinels to what is declared."""
-        wanted = {
-            "sentinel-user": self.parameters["peer_user"],
-            "sentinel-pass": self.parameters["peer_password"],
-        }
+        peers = self.parameters["peers"] or {"user": "", "password": ""}
+        wanted = {"sentinel-user": peers["user"], "sentinel-pass": peers["password"]}
         for name, value in wanted.items():
             now = self.client.table("SENTINEL", "CONFIG", "GET", name).get(name) or ""
             if value and now != value:
@@ -159,8 +167,8 @@ class Sentinel:
             now = {} if self.check_mode else self.watched()
         secrets = written(self.parameters["config_file"], cluster)
         settings = {**self.parameters["settings"], "quorum": self.parameters["quorum"]}
-        settings["auth-user"] = self.parameters["login_user"]
-        settings["auth-pass"] = self.parameters["login_password"]
+        servers = self.parameters["servers"] or {"user": "", "password": ""}
+        settings |= {"auth-user": servers["user"], "auth-pass": servers["password"]}
         for name, value in settings.items():
             before = secrets.get(name, now.get(name, ""))
             if value and before != str(value):
