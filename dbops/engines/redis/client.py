@@ -63,7 +63,7 @@ class Connection:
         """Send all commands in one go; an answer that is an error stands in its place."""
         answers: list[Any] = []
         with self._explained(str(commands[0][0]).upper() if commands else ""):
-            self._raw.send_packed_command(self._raw.pack_commands(list(commands)))
+            self._raw.send_packed_command([b"".join(map(_packed, commands))])
             for _ in commands:
                 try:
                     answers.append(self._raw.read_response())
@@ -97,6 +97,14 @@ class Connection:
     def loading(self) -> bool:
         """Tell whether the server is still reading its data."""
         return self.info("persistence").get("loading") != "0"
+
+
+def _packed(command: Ask) -> bytes:
+    parts = [b"*%d\r\n" % len(command)]
+    for one in command:
+        word = one if isinstance(one, bytes) else str(one).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(word), word))
+    return b"".join(parts)
 
 
 def text(value: object) -> str:
