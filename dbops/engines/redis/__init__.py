@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dbops.contract import Engine
 from dbops.engines.redis import (
+    audit,
     backup,
     catalogue,
     checks,
@@ -19,6 +20,7 @@ ENGINE = Engine(
     title="Redis and Valkey",
     default_port=6379,
     check=checks.check,
+    audit=audit.audit,
     catalogue=catalogue.catalogue,
     take_backup=backup.take_backup,
     verify=catalogue.verify,
