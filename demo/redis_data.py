@@ -55,7 +55,8 @@ class Application:
             "socket_connect_timeout": 3,
         }
         listed = [(host, 26379) for host in self.sentinels]
-        client: Redis = Sentinel(listed, sentinel_kwargs=how, **how).master_for(self.cluster)
+        asked: Any = Sentinel  # without types of its own
+        client: Redis = asked(listed, sentinel_kwargs=how, **how).master_for(self.cluster)
         return client
 
 
@@ -73,7 +74,7 @@ def load(client: Redis) -> dict[str, int]:
 def _store(client: Redis, table: str, batch: list[tuple[int, dict[str, Any]]]) -> None:
     pipeline = client.pipeline(transaction=False)
     for number, row in batch:
-        known = {name: value for name, value in row.items() if value != "NA"}
+        known: dict[Any, Any] = {name: value for name, value in row.items() if value != "NA"}
         pipeline.hset(f"flights:{table}:{number}", mapping=known)
     if table in _BY_TIME:
         pipeline.zadd(f"flights:{table}", {str(n): _time(row) for n, row in batch})
@@ -89,11 +90,7 @@ def _time(row: dict[str, Any]) -> float:
 def counts(client: Redis) -> dict[str, int]:
     """Return the rows of each of the five tables."""
     return {
-        table: int(
-            client.zcard(f"flights:{table}")
-            if table in _BY_TIME
-            else client.scard(f"flights:{table}")
-        )
+        table: int((client.zcard if table in _BY_TIME else client.scard)(f"flights:{table}"))
         for table in ROWS
     }
 
