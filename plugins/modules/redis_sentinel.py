@@ -81,7 +81,7 @@ EXAMPLES = r"""
       user: dbops_admin
       password: "{{ redis_admin_password }}"
     acl_file: /etc/dbops-redis/demo/sentinel.acl
-    config_file: /etc/dbops-redis/demo/sentinel-state/sentinel.conf
+    config_file: /var/lib/dbops-redis/demo/sentinel/sentinel.conf
     cluster: demo
     primary: 192.0.2.11 6379
 """

@@ -46,7 +46,7 @@ EXAMPLES = r"""
       user: dbops_admin
       password: "{{ redis_admin_password }}"
     cluster: demo
-    state_file: /etc/dbops-redis/demo/state/server.conf
+    state_file: /var/lib/dbops-redis/demo/server/server.conf
 """
 
 RETURN = r"""
