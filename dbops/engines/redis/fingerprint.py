@@ -26,7 +26,6 @@ from dbops.options import require_part
 from dbops.targets import Target
 
 LIMIT_SECONDS = 6 * 3600.0
-_SNAPSHOT = "dump.rdb"
 _WAIT_SECONDS = 0.1
 
 
@@ -47,7 +46,7 @@ def _snapshot(opts: Options, connection: Connection) -> Path:
     before = connection.info("persistence")
     if before.get("rdb_bgsave_in_progress") == "1":
         raise CommandFailed("The replica is saving a snapshot already: run again when it has.")
-    connection.ask("CONFIG", "SET", "dbfilename", _SNAPSHOT)
+    name = connection.config("dbfilename")["dbfilename"]
     connection.ask("BGSAVE")
     while True:
         found = connection.info("persistence")
@@ -56,7 +55,7 @@ def _snapshot(opts: Options, connection: Connection) -> Path:
         time.sleep(_WAIT_SECONDS)
     if found.get("rdb_last_bgsave_status") != "ok":
         raise CommandFailed("The replica could not save a snapshot: look at its disk and its log.")
-    return opts.require_path("replica_dir") / _SNAPSHOT
+    return opts.require_path("replica_dir") / name
 
 
 def of_file(opts: Options, file: Path, point: str, progress: Progress) -> Fingerprint:

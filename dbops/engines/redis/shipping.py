@@ -23,6 +23,7 @@ from dbops.restic import Repository, Saved
 from dbops.targets import Target
 
 _STANDSTILL_SECONDS = 60.0
+_NOTHING = Saved("", 0, 0)
 
 
 def spool_of(opts: Options, backup_id: str) -> Spool:
@@ -73,12 +74,14 @@ def ship(
     if former is not None and points.parse(former.manifest.stop_point).offset == size:
         return former.manifest
     newest = spool.newest(parts) or full.manifest.stop
-    start, stop = full.manifest.stop, max(newest, full.manifest.stop)
+    times = full.manifest.stop, max(newest, full.manifest.stop)
     backup_id = f"{full.backup_id}_{datetime.now(UTC):%Y%m%d-%H%M%S}L"
+    if size == 0:
+        return _manifest(full.manifest, repo, backup_id, times, size, _NOTHING)
     progress(f"storing {size} bytes of log")
     user = opts.os_user if os.geteuid() == 0 else None
     saved = repo.save_stream(spool.producer(parts, user), catalogue.LOG, (backup_id,), progress)
-    manifest = _manifest(full.manifest, repo, backup_id, (start, stop), size, saved)
+    manifest = _manifest(full.manifest, repo, backup_id, times, size, saved)
     repository.add(target, repo, manifest, {catalogue.LOG: saved.snapshot_id})
     return manifest
 
