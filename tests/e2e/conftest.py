@@ -1,63 +1,56 @@
-"""One lab for all end-to-end tests: bare hosts, ``site.yml``, real data and a first full backup.
+"""One lab for each engine's end-to-end tests: bare hosts, ``site.yml``, real data, a full backup.
 
-``DBOPS_KEEP_LAB=1`` leaves the lab up for the next run; ``DBOPS_LAB`` and ``DBOPS_LAB_RELEASE``
-choose another name and release.
+``DBOPS_KEEP_LAB=1`` leaves the labs up for the next run; ``DBOPS_LAB`` (``test``) begins their
+names and ``DBOPS_LAB_RELEASE`` chooses another release.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from importlib import import_module
 
-import psycopg
 import pytest
 
-from demo import flights
 from lab import fleet
-from tests.e2e.hosts import Load, Site, make
-from tests.e2e.state import changes, state
+from lab.fleet import Lab
+from tests.e2e.hosts import Site
+
+FleetOf = Callable[[str], Site]
 
 
 @pytest.fixture(scope="session")
-def site() -> Iterator[Site]:
-    """Return the provisioned, filled and backed up fleet; it is torn down at the end."""
-    found = make(
-        os.environ.get("DBOPS_LAB", "test"), os.environ.get("DBOPS_LAB_RELEASE", "bookworm")
-    )
-    try:
-        fleet.up(found.lab)
-        play = found.run_play("site", ok=False)
-        assert play.status == 0, f"site.yml failed on the way to the tests:\n{play.last_lines}"
-        found.heal()
-        with psycopg.connect(found.dsn("flights_owner"), autocommit=True) as connection:
-            assert flights.load(connection) == flights.ROWS
-        if not found.backups():
-            found.take("full")
-        yield found
-    finally:
-        if os.environ.get("DBOPS_KEEP_LAB") != "1":
-            fleet.down(found.lab)
+def fleet_of() -> Iterator[FleetOf]:
+    """Return a function that gives an engine's fleet, provisioned, filled and backed up.
+
+    It is made at the first call and torn down at the end; one that cannot be made is not tried
+    again.
+    """
+    name = os.environ.get("DBOPS_LAB", "test")
+    release = os.environ.get("DBOPS_LAB_RELEASE", "bookworm")
+    made: dict[str, Site] = {}
+    tried: set[str] = set()
+
+    def get(engine: str) -> Site:
+        if engine not in made:
+            assert engine not in tried, f"{engine}'s fleet could not be made: see the first failure"
+            tried.add(engine)
+            lab = Lab(f"{name}-{engine}", release, (engine,))
+            made[engine] = _filled(import_module(f"tests.e2e.{engine}.hosts").Site(lab))
+        return made[engine]
+
+    yield get
+    if os.environ.get("DBOPS_KEEP_LAB") != "1":
+        for engine in tried:
+            fleet.down(Lab(f"{name}-{engine}", release, (engine,)))
 
 
-@pytest.fixture
-def whole(site: Site) -> Site:
-    """Return the fleet with its primary and its standby streaming, mended if a test broke it."""
+def _filled(site: Site) -> Site:
+    fleet.up(site.lab)
+    play = site.run_play("site", ok=False)
+    assert play.status == 0, f"site.yml failed on the way to the tests:\n{play.last_lines}"
     site.heal()
+    site.load()
+    if not any(backup["kind"] == "full" for backup in site.backups()):
+        site.take("full")
     return site
-
-
-@pytest.fixture
-def load(whole: Site, tmp_path: Path) -> Load:
-    """Return a writer with an empty ledger, not yet running."""
-    return Load(whole, tmp_path / "ledger.txt")
-
-
-@pytest.fixture(scope="module")
-def nothing_changes(site: Site) -> Iterator[None]:
-    """Compare the whole fleet before a module's first test with that after its last."""
-    site.heal()
-    before = state(site)
-    yield
-    assert changes(before, state(site)) == []
-    assert site.root("pg1", "ls -d /tmp/x /x /root/x /home/ops/x /etc/cron.d/x || true") == ""
