@@ -6,6 +6,7 @@ What is *not* here: the log between two full backups (:mod:`.shipping`).
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,11 +65,8 @@ def take_backup(target: Target, request: BackupRequest, progress: Progress) -> M
         raise ConfigError(f"Redis has full and log backups and no {request.kind} ones: take those.")
     repo = catalogue.open_(target, opts)
     if request.kind == "full":
-        manifest = take_full(target, opts, repo, request.fingerprint, progress)
-    else:
-        manifest = _take_log(target, opts, repo, progress)
-    status.note_catalogue(target, repository.catalogue(repo), encrypted=True)
-    return manifest
+        return take_full(target, opts, repo, request.fingerprint, progress)
+    return _take_log(target, opts, repo, progress)
 
 
 def _take_log(target: Target, opts: Options, repo: Repository, progress: Progress) -> Manifest:
@@ -86,6 +84,8 @@ def _take_log(target: Target, opts: Options, repo: Repository, progress: Progres
             )
         manifest = shipping.ship(target, opts, repo, since, progress)
         record(manifest)
+    # A log backup is taken every minute: it reads the repository no more often than it must.
+    status.update(target, "catalogue", {"newest": manifest.stop.isoformat()})
     shipping.refuse_standstill(opts, manifest)
     return manifest
 
@@ -95,21 +95,26 @@ def take_full(
 ) -> Manifest:
     """Take a full backup; the caller holds the cluster's backup lock."""
     with status.recorded(target, "full") as record:
-        former = catalogue.newest_full(repository.entries(repo))
-        base = _new_base(target, opts, repo, former, progress)
+        found = repository.entries(repo)
+        base = _new_base(target, opts, repo, found, progress)
         try:
             manifest = _store(target, opts, repo, base, with_fingerprint, progress)
         finally:
             base.path.unlink(missing_ok=True)
         record(manifest)
     _forget_spools(opts, base.backup_id)
-    _plausible(manifest, former)
     repository.expire_after(target, repo, opts.backup_keep_full, progress)
+    status.note_catalogue(target, repository.catalogue(repo), encrypted=True)
+    _plausible(manifest, catalogue.newest_full(found))
     return manifest
 
 
 def _new_base(
-    target: Target, opts: Options, repo: Repository, former: Entry | None, progress: Progress
+    target: Target,
+    opts: Options,
+    repo: Repository,
+    found: Sequence[Entry],
+    progress: Progress,
 ) -> _Base:
     """Let the replica begin a new base, with the former log linked to its end."""
     start = datetime.now(UTC)
@@ -117,14 +122,14 @@ def _new_base(
         member = replica.follow(opts, connection, progress)
         replica.wait_in_step(opts, connection, progress)
         replica.healthy(connection)
-        goes_on = former is not None and shipping.link(opts, former)
+        begun = shipping.since(opts, found) if found else None
         progress(f"full backup of {member}'s data from its replica here")
         moment = replica.rewrite(connection)
         base = _link_base(opts, member, start, moment)
-        if former is not None and goes_on and _no_copy_since(connection):
-            shipping.spool_of(opts, former.backup_id).goes_on(base.base_id)
-    if former is not None and goes_on:
-        shipping.ship_last(target, opts, repo, former, progress)
+        if begun is not None and _no_copy_since(connection):
+            shipping.spool_of(opts, begun.full.backup_id).goes_on(base.base_id)
+    if begun is not None:
+        shipping.ship_last(target, opts, repo, begun, progress)
     return base
 
 

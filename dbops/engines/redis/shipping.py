@@ -7,6 +7,8 @@ What is *not* here: which files that log is made of (:mod:`.spool`).
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import dbops
@@ -31,8 +33,16 @@ def spool_of(opts: Options, backup_id: str) -> Spool:
     return Spool(opts.require_path("stage_dir") / backup_id)
 
 
-def base_of_log(opts: Options, repo: Repository, progress: Progress) -> Entry | None:
-    """Return the full backup that the replica's log goes on from, None when there is none.
+@dataclass(frozen=True)
+class Since:
+    """The full backup that the replica's log goes on from, and what of that log is stored."""
+
+    full: Entry
+    stored: Entry | None
+
+
+def base_of_log(opts: Options, repo: Repository, progress: Progress) -> Since | None:
+    """Return what the replica's log goes on from, None when there is no such full backup.
 
     The replica is made to follow the primary of now; when that cannot be had, the log that came
     so far is shipped all the same.
@@ -44,8 +54,15 @@ def base_of_log(opts: Options, repo: Repository, progress: Progress) -> Entry | 
                 replica.wait_in_step(opts, connection, progress)
     except DbopsError as error:
         progress(str(error))
-    newest = catalogue.newest_full(repository.entries(repo))
-    return newest if newest is not None and link(opts, newest) else None
+    return since(opts, repository.entries(repo))
+
+
+def since(opts: Options, found: Sequence[Entry]) -> Since | None:
+    """Return which of the backups ``found`` the replica's log goes on from."""
+    newest = catalogue.newest_full(found)
+    if newest is None or not link(opts, newest):
+        return None
+    return Since(newest, repository.log_of(found, newest))
 
 
 def link(opts: Options, full: Entry) -> bool:
@@ -64,13 +81,13 @@ def link(opts: Options, full: Entry) -> bool:
 
 
 def ship(
-    target: Target, opts: Options, repo: Repository, full: Entry, progress: Progress
+    target: Target, opts: Options, repo: Repository, begun: Since, progress: Progress
 ) -> Manifest:
-    """Store the log since ``full``; nothing is stored when nothing came."""
+    """Store the log since a full backup; nothing is stored when nothing came."""
+    full, former = begun.full, begun.stored
     place = spool_of(opts, full.backup_id)
     parts = place.measure()
     size = spool.size(parts)
-    former = repository.log_of(repository.entries(repo), full)
     if former is not None and points.parse(former.manifest.stop_point).offset == size:
         return former.manifest
     newest = spool.newest(parts) or full.manifest.stop
@@ -87,12 +104,12 @@ def ship(
 
 
 def ship_last(
-    target: Target, opts: Options, repo: Repository, full: Entry, progress: Progress
+    target: Target, opts: Options, repo: Repository, begun: Since, progress: Progress
 ) -> None:
-    """Store the log of ``full`` to where the new base begins, unless a run is doing it anyway."""
+    """Store the log to where the new base begins, unless another run is doing it anyway."""
     try:
         with lock.hold(target, "log-backup"):
-            ship(target, opts, repo, full, progress)
+            ship(target, opts, repo, begun, progress)
     except Busy:
         progress("the log is being stored by another run")
 
