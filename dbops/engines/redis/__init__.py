@@ -11,6 +11,7 @@ from dbops.engines.redis import (
     drill,
     fingerprint,
     heartbeat,
+    migrate,
     monitor,
     restore,
 )
@@ -31,4 +32,6 @@ ENGINE = Engine(
     run_drill=drill.run_drill,
     heartbeat=heartbeat.heartbeat,
     collect=monitor.collect,
+    plan_migrate=migrate.plan_migrate,
+    migration=migrate.migration,
 )
