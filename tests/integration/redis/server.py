@@ -30,6 +30,8 @@ class Server:
         self.folder, self.program, self.port = folder, program, port
         self.data, self.socket = folder / "data", folder / "s"
         self.more = more
+        self.accounts: tuple[str, ...] = ()
+        self.login: tuple[str, Path] | tuple[()] = ()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -46,6 +48,8 @@ class Server:
         words = [str(self.program)]
         for name, value in settings.items():
             words += [f"--{name}", *value.split()]
+        for account in self.accounts:
+            words += ["--user", *account.split()]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen([*words, "--save", ""], stdout=log, stderr=log)
         wait(self.answers, "the server answers")
@@ -74,7 +78,7 @@ class Server:
 
     def connect(self) -> Connection:
         """Open a connection."""
-        return client.at_socket(self.socket)
+        return client.at_socket(self.socket, *self.login)
 
     def run(self, *commands: Ask) -> list[Any]:
         """Run commands, none of which may fail."""

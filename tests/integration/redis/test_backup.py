@@ -13,7 +13,7 @@ import pytest
 
 from dbops import lock, repository
 from dbops.contract import RestoreRequest
-from dbops.engines.redis import catalogue, fingerprint, shipping
+from dbops.engines.redis import catalogue, fingerprint, shipping, spool
 from dbops.errors import (
     Busy,
     CommandFailed,
@@ -153,7 +153,7 @@ def test_the_log_goes_on_when_a_full_backup_fails(site: Site, monkeypatch: Any) 
 
 
 def test_a_stream_that_ends_early_is_never_listed(site: Site, monkeypatch: Any) -> None:
-    real = shipping.spool.producer
+    real = spool.producer
 
     def short(parts: Any, user: Any) -> Any:
         command = real(parts, user)
@@ -163,7 +163,7 @@ def test_a_stream_that_ends_early_is_never_listed(site: Site, monkeypatch: Any) 
     full = site.take()
     site.primary.run(("SET", "later", 1))
     site.settle()
-    monkeypatch.setattr(shipping.spool, "producer", short)
+    monkeypatch.setattr(spool, "producer", short)
     with pytest.raises(CommandFailed, match="ends 1 bytes early"):
         site.take("log")
     assert [one.backup_id for one in repository.entries(site.repo)] == [full.backup_id]
