@@ -22,6 +22,9 @@ from dbops.targets import read_secret
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 ANSWER_TIMEOUT_SECONDS = 30.0
+REFUSALS = (exceptions.ResponseError, exceptions.AuthenticationError)
+"""What the library makes of an answer that is an error and leaves the connection as it was."""
+
 Argument = str | bytes | int | float
 Ask = tuple[Argument, ...]
 
@@ -53,7 +56,7 @@ class Connection:
     def ask(self, *command: Argument) -> Any:
         """Send one command and return the answer; strings are bytes."""
         answer = self.many([command])[0]
-        if isinstance(answer, exceptions.ResponseError):
+        if isinstance(answer, REFUSALS):
             raise CommandFailed(
                 f"{self.where} refuses {str(command[0]).upper()}: {reason(answer)}."
             )
@@ -67,7 +70,7 @@ class Connection:
             for _ in commands:
                 try:
                     answers.append(self._raw.read_response())
-                except exceptions.ResponseError as error:
+                except REFUSALS as error:
                     answers.append(error)
         return answers
 

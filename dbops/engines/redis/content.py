@@ -19,10 +19,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from redis.exceptions import ResponseError
-
 from dbops.contract import Progress
-from dbops.engines.redis.client import Ask, Connection, by_name, fields, reason, text
+from dbops.engines.redis.client import REFUSALS, Ask, Connection, by_name, fields, reason, text
 from dbops.errors import CommandFailed
 from dbops.manifest import DatabaseFingerprint, Fingerprint, TableFingerprint
 
@@ -190,7 +188,7 @@ def _describe(connection: Connection, names: Sequence[bytes]) -> list[_Key]:
 
 def _refuse(*answers: object) -> None:
     for answer in answers:
-        if isinstance(answer, ResponseError):
+        if isinstance(answer, REFUSALS):
             raise CommandFailed(f"A key cannot be read: {reason(answer)}.")
 
 

@@ -32,9 +32,14 @@ def no_default(facts: Facts) -> Finding:
     if default is not None and default.enabled:
         problems.append("the account 'default' is on")
     said = _without_login(facts)
-    if "NOAUTH" not in said:
+    if not refused(said):
         problems.append(f"PING without a log-in is answered with {said!r}")
     return verdict(problems, "'default' is off and PING is refused without a log-in")
+
+
+def refused(said: str) -> bool:
+    """Tell whether an answer says that a log-in is wanted."""
+    return "NOAUTH" in said or "Authentication required" in said
 
 
 def _without_login(facts: Facts) -> str:
@@ -86,7 +91,8 @@ def _holds(rules: list[str], category: str) -> bool:
     for rule in rules:
         if rule in ("+@all", "allcommands", f"+{category}"):
             held = True
-        elif rule in ("-@all", "nocommands", f"-{category}"):
+        elif rule in ("-@all", "nocommands", "-@dangerous", f"-{category}"):
+            # Whatever is administration is dangerous, too.
             held = False
     return held
 

@@ -11,6 +11,9 @@ from dbops.engines.redis.client import Argument, text
 from dbops.engines.redis.options import Options
 from dbops.targets import Target
 
+CONTAINER = Path("/run/systemd/container")
+"""systemd writes the kind of container there, if it is in one."""
+
 SERVICE_USERS = ("dbops_replication", "dbops_sentinel", "dbops_migrate")
 """Accounts of the kit that must be able to more than read; each has a control of its own."""
 
@@ -43,10 +46,15 @@ class Facts:
     ask: Callable[..., Any]
     proc: Path = field(default=Path("/proc"))
     sys: Path = field(default=Path("/sys"))
+    container: Path = field(default=CONTAINER)
 
     def setting(self, name: str) -> str:
         """Return a server setting, empty when this version has no such one."""
         return self.settings.get(name, "")
+
+    def in_container(self) -> bool:
+        """Tell whether the kernel belongs to a machine around this host."""
+        return self.container.exists()
 
     def address(self) -> str:
         """Return the address of this member."""

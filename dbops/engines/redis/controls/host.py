@@ -109,6 +109,10 @@ def kernel(facts: Facts) -> Finding:
     overcommit = (facts.proc / "sys/vm/overcommit_memory").read_text().strip()
     if overcommit != "1":
         problems.append(f"vm.overcommit_memory is {overcommit}")
+    if problems and facts.in_container():
+        return Finding(
+            "not applicable", f"{problems[0]}: it is the machine's around this container"
+        )
     pages = facts.sys / "kernel/mm/transparent_hugepage/enabled"
     if pages.exists() and "[always]" in pages.read_text():
         problems.append("transparent huge pages are forced on")

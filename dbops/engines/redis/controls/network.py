@@ -9,6 +9,7 @@ from pathlib import Path
 from dbops.controls import Finding, Rule, expect, permissions, verdict
 from dbops.engines.redis import handshake
 from dbops.engines.redis.client import Connection, text
+from dbops.engines.redis.controls.accounts import refused
 from dbops.engines.redis.controls.facts import Facts
 from dbops.engines.redis.topology import sentinel
 from dbops.errors import CommandFailed, ConfigError
@@ -97,7 +98,7 @@ def sentinel_closed(facts: Facts) -> Finding:
     anonymous = opts.model_copy(update={"sentinel_password_file": None})
     with sentinel(anonymous, facts.target.member) as connection:
         said = _ping(connection)
-    if "NOAUTH" not in said:
+    if not refused(said):
         problems.append(f"the Sentinel answers without a log-in: {said}")
     return verdict(problems, "it asks for a log-in and logs in itself")
 
