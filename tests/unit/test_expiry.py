@@ -93,7 +93,10 @@ def test_expiry_of_any_one_leaves_whole_chains_or_is_refused(seed: int) -> None:
 
 def test_a_backup_verified_long_ago_and_gone_protects_nothing() -> None:
     found = [entry("full", 0), entry("full", 1)]
-    expiry.keep_one(found, {found[0].backup_id}, ["20200101-000000F"])
+    oldest = found[0].backup_id
+    expiry.keep_one(found, {oldest}, ["20200101-000000F"])
+    with pytest.raises(Refused, match="no verified backup"):
+        expiry.keep_one(found, {oldest}, ["20200101-000000F", oldest])
 
 
 def snapshot(number: int, hours: float, *tags: str) -> Snapshot:
