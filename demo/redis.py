@@ -61,7 +61,7 @@ class RedisFleet(Fleet):
 
     def writable(self) -> str:
         """Return the name of the member that accepts writes now."""
-        line = "cat /etc/dbops-redis/*/state/server.conf | grep -q ^replicaof || hostname"
+        line = "cat /var/lib/dbops-redis/*/server/server.conf | grep -q ^replicaof || hostname"
         found = [self.ssh(host, "sh", "-c", f"'{line}'").strip() for host in self.members]
         return next(host for host in self.members if host in found)
 
