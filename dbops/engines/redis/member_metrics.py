@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 
 from dbops import measures
@@ -75,7 +74,8 @@ def server(info: Info) -> Iterator[Sample]:
     """Yield what INFO says of the server as a whole."""
     version = info.get("valkey_version") or info.get("redis_version", "")
     yield Sample("dbops_server_version_info", 1.0, (("version", version),), "The server's version.")
-    started = time.time() - number(info, "uptime_in_seconds")
+    now = number(info, "server_time_usec") // 1_000_000
+    started = now - number(info, "uptime_in_seconds")
     yield Sample("dbops_start_timestamp_seconds", started, (), "When the server was started.")
 
 
