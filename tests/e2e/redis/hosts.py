@@ -35,7 +35,8 @@ class Site(RedisFleet, hosts.Site):
     def sentinel(self, host: str, *words: str, ok: bool = True) -> str:
         """Return the answer of the Sentinel of ``host``."""
         socket = f"/run/dbops-redis-sentinel-{CLUSTER}/sentinel.sock"
-        return self._call(host, socket, "dbops_admin", f"{SECRETS}-admin.password", *words, ok=ok)
+        account = ("dbops_sentinel", f"{SECRETS}-sentinel.password")
+        return self._call(host, socket, *account, *words, ok=ok)
 
     def _call(
         self, host: str, socket: str, user: str, password_file: str, *words: str, ok: bool
