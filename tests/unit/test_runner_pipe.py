@@ -47,14 +47,15 @@ def test_a_producer_that_is_killed_never_shows_its_end(tmp_path: Path, after: fl
     assert not whole.exists()
 
 
-def test_a_consumer_that_ends_first_breaks_the_pipe() -> None:
+def test_a_consumer_that_ends_first_breaks_the_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_PIPE_GRACE_SECONDS", 60)
     began = time.monotonic()
     fed, eaten = runner.pipe(
         Command(("/bin/cat", "/dev/zero")), shell("head -c 10 | wc -c; exit 6")
     )
     assert fed.status in (1, -signal.SIGPIPE)
     assert (eaten.status, eaten.stdout, eaten.ended) == (6, "10\n", False)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
 
 
 def test_a_silent_producer_is_ended_after_its_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +63,7 @@ def test_a_silent_producer_is_ended_after_its_consumer(monkeypatch: pytest.Monke
     began = time.monotonic()
     fed, eaten = runner.pipe(shell("sleep 30 & sleep 30; true"), shell("exit 5"))
     assert (fed.status, eaten.status) == (-signal.SIGKILL, 5)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20
 
 
 def test_the_first_to_fail_is_blamed() -> None:
@@ -77,15 +78,15 @@ def test_the_first_to_fail_is_blamed() -> None:
 @pytest.mark.parametrize("slow", ["producer", "consumer"])
 def test_time_limit_of_either_ends_both_groups(tmp_path: Path, slow: str) -> None:
     mark = tmp_path / "mark"
-    hanging = f"(sleep 1.5; touch {mark}) & sleep 30; cat"
+    hanging = f"(sleep 3; touch {mark}) & sleep 30; cat"
     began = time.monotonic()
     producer, consumer = shell(hanging, timeout_seconds=0.3), Command(("/bin/cat",))
     if slow == "consumer":
         producer, consumer = shell("echo a"), producer
     with pytest.raises(CommandFailed, match="no answer within"):
         runner.pipe(producer, consumer)
-    assert time.monotonic() - began < 1.4
-    time.sleep(1.6)
+    assert time.monotonic() - began < 2.8
+    time.sleep(3)
     assert not mark.exists()
 
 
