@@ -58,6 +58,22 @@ def test_a_consumer_that_ends_first_breaks_the_pipe(monkeypatch: pytest.MonkeyPa
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.parametrize("producer", ["exec cat /dev/zero", "cat /dev/zero; exit 3"])
+def test_a_consumer_that_stops_reading_may_say_why(producer: str) -> None:
+    with pytest.raises(CommandFailed, match="exit status 8: disk is full"):
+        runner.check_pipe(
+            shell(producer),
+            shell("head -c 10 >/dev/null; exec <&-; sleep 1; echo disk is full >&2; exit 8"),
+        )
+
+
+def test_a_consumer_that_stops_reading_and_stays_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_PIPE_GRACE_SECONDS", 0.3)
+    fed, eaten = runner.pipe(shell("exec cat /dev/zero"), shell("exec <&-; sleep 60; true"))
+    assert (fed.status, eaten.status) == (-signal.SIGPIPE, -signal.SIGKILL)
+    assert not eaten.ended
+
+
 def test_a_silent_producer_is_ended_after_its_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "_PIPE_GRACE_SECONDS", 0.3)
     began = time.monotonic()
