@@ -100,10 +100,13 @@ class Site(RedisFleet, hosts.Site):
         wait(self.whole, seconds, "one primary that all follow and the Sentinels agree on")
 
     def take(self, kind: str = "full", ok: bool = True) -> hosts.Done:
-        """Take a backup on the repository host; the timer's own log backup is waited for."""
-        for _ in range(60):
+        """Take a backup on the repository host; the timer's own is waited for unless not ``ok``.
+
+        A log backup takes a full one when the hidden replica has copied everything anew.
+        """
+        for _ in range(120):
             done = super().take(kind, ok=False)
-            if kind != "log" or done.status != 8:
+            if not ok or done.status != 8:
                 break
             time.sleep(1)
         assert not ok or done.status == 0, f"dbops backup take --type {kind}: {done.said}"

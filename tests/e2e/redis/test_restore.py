@@ -57,7 +57,6 @@ def test_to_a_time_then_to_the_newest_then_discard(load: Load) -> None:
     assert _set_aside(site, primary) == kept
     site.dbops(primary, "restore", "discard", "--confirm", CLUSTER)
     assert _set_aside(site, primary) == []
-    site.converged()
 
 
 def test_everything_lost_costs_no_more_than_the_promised_recovery_point(load: Load) -> None:
