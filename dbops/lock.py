@@ -19,12 +19,12 @@ from dbops.targets import Target, ensure_private_dir
 
 @contextmanager
 def hold(target: Target, what: str) -> Iterator[None]:
-    """Hold ``<state_dir>/<what>.lock`` while the block runs.
+    """Hold ``<state_dir>/<what>.lock`` (spaces as dashes) while the block runs.
 
     Raises Busy at once, naming the holder's process id, when another run holds it, and ConfigError
     when the lock file cannot be opened.
     """
-    path = _directory(target) / f"{what}.lock"
+    path = _directory(target) / f"{what.replace(' ', '-')}.lock"
     handle = _open(path)
     try:
         try:

@@ -18,7 +18,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO
+from pathlib import Path
+from typing import IO, Any
 
 from dbops.errors import CommandFailed, ConfigError
 
@@ -146,17 +147,23 @@ def capture(command: Command, on_line: OnLine | None = None) -> Completed:
 
 
 def _start(command: Command) -> subprocess.Popen[str]:
+    stdin = subprocess.DEVNULL if command.stdin is None else subprocess.PIPE
+    texts = {"text": True, "encoding": "utf-8", "errors": "replace"}
+    process: subprocess.Popen[str] = _spawn(
+        command, stdin, subprocess.PIPE, subprocess.PIPE, **texts
+    )
+    return process
+
+
+def _spawn(command: Command, stdin: Any, stdout: Any, stderr: Any, **more: Any) -> Any:
     identity = _identity(command)
     user, group, groups = identity or (None, None, None)
     try:
         return subprocess.Popen(
             list(command.argv),
-            stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
             cwd="/",
             env=_environment(command),
             umask=0o077,
@@ -164,6 +171,7 @@ def _start(command: Command) -> subprocess.Popen[str]:
             group=group,
             extra_groups=groups,
             start_new_session=True,
+            **more,
         )
     except FileNotFoundError:
         raise ConfigError(
@@ -181,6 +189,46 @@ def _end(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(5)
+
+
+class Running:
+    """A process that runs beside dbops until :meth:`end`; its output goes to a log file."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is also that of its group."""
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Tell whether it still runs."""
+        return self._process.poll() is None
+
+    def end(self, seconds: float) -> int:
+        """Ask it to end, kill its group after ``seconds``, and return its exit status."""
+        self._process.terminate()
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            return self._process.wait(5)
+
+
+def start(command: Command, log: Path) -> Running:
+    """Start a server that has no daemon mode of its own; both its outputs go to ``log``, mode 0600.
+
+    No link is followed to ``log``. The caller ends it. Raises ConfigError when the program is
+    absent or the log cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    try:
+        with os.fdopen(os.open(log, flags, 0o600), "wb") as output:
+            return Running(_spawn(command, subprocess.DEVNULL, output, output))
+    except OSError as error:
+        raise ConfigError(f"{log} cannot be written: {error.strerror}.") from None
 
 
 def _stream(process: subprocess.Popen[str], command: Command, on_line: OnLine) -> tuple[str, str]:

@@ -58,7 +58,9 @@ def take(
         return
     request = BackupRequest(kind=cast(Kind, kind), fingerprint=fingerprint)
     started = time.monotonic()
-    with lock.hold(target, "backup"), output.progress() as progress:
+    # A log backup goes on every minute, while a full one may take hours.
+    work = "log backup" if kind == "log" else "backup"
+    with lock.hold(target, work), output.progress() as progress:
         manifest = run(target, request, progress)
     if json_output:
         output.data(manifest)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
+from dbops import status
 from dbops.contract import BackupRequest
-from dbops.engines.postgresql import backup, pgbackrest, status
+from dbops.engines.postgresql import backup, pgbackrest
 from dbops.errors import ConfigError, VerificationFailed
 from dbops.targets import Target
 from tests.integration.cluster import PORT, Cluster

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +101,39 @@ def test_hostile_arguments_are_taken_literally() -> None:
     hostile = ["a;touch x", "$(id)", "-rf", '"', "'", "a\nb", "é"]
     for text in hostile:
         assert runner.check(Command(("/usr/bin/printf", "%s", text))).stdout == text
+
+
+def test_a_server_runs_beside_us_until_it_is_ended(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    script = "trap 'echo bye; exit 3' TERM; echo hello; while :; do sleep 0.05; done"
+    running = runner.start(Command(("/bin/sh", "-c", script)), log)
+    while "hello" not in log.read_text():
+        time.sleep(0.01)
+    assert running.alive()
+    assert os.getpgid(running.pid) == running.pid
+    assert running.end(5) == 3
+    assert not running.alive()
+    assert log.read_text() == "hello\nbye\n"
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_server_that_does_not_end_is_killed_with_its_children(tmp_path: Path) -> None:
+    script = "trap '' TERM; sleep 60 & echo $!; wait; while :; do sleep 1; done"
+    running = runner.start(Command(("/bin/sh", "-c", script)), tmp_path / "log")
+    while not (tmp_path / "log").read_text().strip():
+        time.sleep(0.01)
+    child = int((tmp_path / "log").read_text())
+    assert running.end(0.1) == -9
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{child}/status").exists():
+        if "State:\tZ" in Path(f"/proc/{child}/status").read_text():
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        runner.start(Command(("/bin/true",)), tmp_path / "log")
+    assert not (tmp_path / "elsewhere").exists()

@@ -1,7 +1,7 @@
 """The audit: the controls PG-01 to PG-30, each looked at on this member.
 
-It changes nothing but for one forced log switch (PG-30). A control that cannot be looked at has
-failed. What is *not* here: the controls themselves (:mod:`.controls`).
+It changes nothing but for one forced log switch (PG-30). What is *not* here:
+the controls themselves (:mod:`.controls`).
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from contextlib import ExitStack
 import psycopg
 
 from dbops.contract import Control
+from dbops.controls import Rule, check_waivers, judge
 from dbops.engines.postgresql import client, options
 from dbops.engines.postgresql.controls import accounts, durability, host, logs, network
-from dbops.engines.postgresql.controls.facts import Facts, Finding, Row, Rule
+from dbops.engines.postgresql.controls.facts import Facts, Row
 from dbops.engines.postgresql.options import Options
-from dbops.errors import ConfigError, DbopsError, Refused
+from dbops.errors import Refused
 from dbops.targets import Target
 
-RULES: tuple[Rule, ...] = tuple(
+RULES: tuple[Rule[Facts], ...] = tuple(
     sorted(
         (*host.RULES, *logs.RULES, *accounts.RULES, *network.RULES, *durability.RULES),
         key=lambda rule: rule.control_id,
@@ -38,23 +39,11 @@ def audit(target: Target) -> Sequence[Control]:
     """
     options.require_part(target, "member")
     opts = options.read(target)
-    check_waivers(opts.audit_waivers)
+    check_waivers(RULES, opts.audit_waivers)
     if os.geteuid() != 0:
         raise Refused("The audit looks at files and processes of others: run it as root.")
     with ExitStack() as stack:
-        return judge(gather(target, opts, stack), opts.audit_waivers)
-
-
-def check_waivers(waivers: dict[str, str]) -> None:
-    """Raise ConfigError for a waiver of an unknown control or without a reason."""
-    known = {rule.control_id for rule in RULES}
-    for control_id, reason in waivers.items():
-        if control_id not in known:
-            raise ConfigError(
-                f"The audit waiver {control_id!r} names no control: use PG-01 to PG-30."
-            )
-        if not reason.strip():
-            raise ConfigError(f"The audit waiver of {control_id} gives no reason: write one.")
+        return judge(RULES, gather(target, opts, stack), opts.audit_waivers, explain)
 
 
 def gather(target: Target, opts: Options, stack: ExitStack) -> Facts:
@@ -78,28 +67,6 @@ def gather(target: Target, opts: Options, stack: ExitStack) -> Facts:
     )
 
 
-def judge(facts: Facts, waivers: dict[str, str]) -> list[Control]:
-    """Apply every control to ``facts``; a waiver counts only for one that does not pass."""
-    found = []
-    for rule in RULES:
-        finding = _look(rule, facts)
-        waived = finding.status == "fail" and rule.control_id in waivers
-        found.append(
-            Control(
-                control_id=rule.control_id,
-                title=rule.title,
-                status="waived" if waived else finding.status,
-                detail=finding.detail,
-                reason=waivers[rule.control_id] if waived else "",
-            )
-        )
-    return found
-
-
-def _look(rule: Rule, facts: Facts) -> Finding:
-    try:
-        return rule.check(facts)
-    except psycopg.Error as error:
-        return Finding("fail", f"cannot be checked: {client.reason(error)}")
-    except (DbopsError, OSError, ValueError, KeyError, IndexError) as error:
-        return Finding("fail", f"cannot be checked: {error}")
+def explain(error: Exception) -> str | None:
+    """Return what the server's own error means, None for any other."""
+    return client.reason(error) if isinstance(error, psycopg.Error) else None

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import dbops
-from dbops import files
+from dbops import files, status
 from dbops.contract import BackupRequest, Progress
 from dbops.engines.postgresql import (
     catalogue,
@@ -22,7 +20,6 @@ from dbops.engines.postgresql import (
     options,
     pgbackrest,
     retention,
-    status,
 )
 from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.pgbackrest import Stanza, StoredBackup
@@ -51,7 +48,7 @@ def take_backup(target: Target, request: BackupRequest, progress: Progress) -> M
     """
     options.require_part(target, "repository")
     opts = options.read(target)
-    with _recorded(target, request) as record:
+    with status.recorded(target, request.kind) as record:
         stanza = pgbackrest.info(opts)
         _same_version(opts, stanza)
         if request.kind == "log":
@@ -59,6 +56,7 @@ def take_backup(target: Target, request: BackupRequest, progress: Progress) -> M
         else:
             manifest = _take(target, opts, stanza, request, progress)
         record(manifest)
+    retention.note_catalogue(target)
     return manifest
 
 
@@ -245,44 +243,3 @@ def _archive_log(target: Target, opts: Options, stanza: Stanza, progress: Progre
 def _archive_id(stanza: Stanza) -> str:
     archive = stanza.archive()
     return archive.archive_id if archive else ""
-
-
-class _Recorder:
-    """Keeps what came out of an attempt until it is written to the status."""
-
-    def __init__(self) -> None:
-        self.manifest: Manifest | None = None
-
-    def __call__(self, manifest: Manifest) -> None:
-        self.manifest = manifest
-
-
-@contextmanager
-def _recorded(target: Target, request: BackupRequest) -> Iterator[_Recorder]:
-    """Write the attempt down before it starts, as failed, so that a killed one counts as failed."""
-    began = time.monotonic()
-    record = _Recorder()
-
-    def note(result: int, message: str, **more: object) -> None:
-        changes = {"last_attempt": start, "last_result": result, "message": message, **more}
-        status.update(target, "kinds", changes, kind=request.kind)
-
-    start = datetime.now(UTC).isoformat(timespec="seconds")
-    note(0, "did not end")
-    try:
-        yield record
-    except BaseException as error:
-        message = str(error) if isinstance(error, DbopsError) else "was interrupted"
-        note(0, message, duration_seconds=round(time.monotonic() - began, 1))
-        raise
-    if record.manifest is not None:
-        note(
-            1,
-            "",
-            last_success=record.manifest.stop.isoformat(timespec="seconds"),
-            duration_seconds=round(time.monotonic() - began, 1),
-            bytes_read=record.manifest.bytes_read,
-            bytes_stored=record.manifest.bytes_stored,
-            backup_id=record.manifest.backup_id,
-        )
-    retention.note_catalogue(target)

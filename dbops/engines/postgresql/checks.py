@@ -1,16 +1,16 @@
 """``dbops check``: one line per thing that must hold on this host for the cluster's safety.
 
-A line that cannot be determined is a failed one. What is *not* here: hardening (:mod:`.audit`).
+What is *not* here: hardening (:mod:`.audit`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from dbops import checking
 from dbops.contract import Check
 from dbops.engines.postgresql import checks_member, checks_repository, options
 from dbops.engines.postgresql.options import Options
-from dbops.errors import DbopsError
 from dbops.targets import Target
 
 Lines = Callable[[Target, Options], Iterator[Check]]
@@ -34,9 +34,4 @@ _PARTS: dict[str, tuple[Lines, ...]] = {
 def check(target: Target) -> Iterable[Check]:
     """Yield one line per check for this host's part in the cluster."""
     opts = options.read(target)
-    for lines in _PARTS[target.part]:
-        try:
-            yield from lines(target, opts)
-        except DbopsError as error:
-            name = lines.__name__.replace("_", " ")
-            yield Check(f"{name} can be checked", False, str(error), "mend this and check again")
+    yield from checking.run(_PARTS[target.part], target, opts)

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import stat
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 
+from dbops import checking
 from dbops.contract import Check
 from dbops.engines.postgresql import client, heartbeat, pgbackrest
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.options import Options
 from dbops.errors import Unreachable
-from dbops.runner import Command, capture
 from dbops.targets import Target
 
-SMALLEST_FREE_SHARE = 0.1
-CERTIFICATE_DAYS = 14
 FRESH_SECONDS = 10.0
 
 _SETTINGS = (
@@ -44,51 +37,13 @@ _RECEIVER = "SELECT status FROM pg_stat_wal_receiver"
 def directories(target: Target, opts: Options) -> Iterator[Check]:
     """The data directory's owner and mode, and the room on its disk."""
     data_dir = opts.require_path("data_dir")
-    yield private(data_dir, "data directory is private", opts.os_user)
-    yield headroom(data_dir, "data disk has room")
-
-
-def private(path: Path, name: str, owner: str) -> Check:
-    """Check that ``path`` belongs to ``owner`` and is closed to everybody outside its group."""
-    try:
-        found = path.stat()
-        holder = pwd.getpwuid(found.st_uid).pw_name
-    except (OSError, KeyError) as error:
-        return Check(name, False, f"{path}: {error}", "run provision")
-    mode = stat.S_IMODE(found.st_mode)
-    ok = holder == owner and not mode & (stat.S_IRWXO | stat.S_IWGRP)
-    hint = f"make it {owner}'s with mode 0750 or 0700"
-    return Check(name, ok, f"{path} belongs to {holder}, mode {mode:04o}", hint)
-
-
-def headroom(path: Path, name: str) -> Check:
-    """Check that a tenth of the disk that holds ``path`` is free."""
-    place = next((p for p in (path, *path.parents) if p.is_dir() and os.access(p, os.X_OK)), path)
-    try:
-        usage = shutil.disk_usage(place)
-    except OSError as error:
-        return Check(name, False, f"{place}: {error.strerror}", "run provision")
-    share = usage.free / usage.total
-    detail = f"{usage.free / 2**30:.1f} GiB ({share:.0%}) free on {place}"
-    return Check(name, share >= SMALLEST_FREE_SHARE, detail, "free some space or enlarge the disk")
+    yield checking.private(data_dir, "data directory is private", opts.os_user)
+    yield checking.headroom(data_dir, "data disk has room")
 
 
 def certificate(target: Target, opts: Options) -> Iterator[Check]:
     """The TLS certificate's last day."""
-    name = "TLS certificate is not about to expire"
-    path = opts.tls_certificate
-    done = capture(
-        Command(("openssl", "x509", "-noout", "-enddate", "-in", str(path)), timeout_seconds=30)
-    )
-    try:
-        text = done.stdout.strip().removeprefix("notAfter=")
-        end = datetime.strptime(text, "%b %d %H:%M:%S %Y %Z").replace(tzinfo=UTC)
-    except ValueError:
-        yield Check(name, False, f"{path} cannot be read as a certificate", "run secure")
-        return
-    days = (end - datetime.now(UTC)) / timedelta(days=1)
-    detail = f"{path} ends on {end:%Y-%m-%d}, in {days:.0f} days"
-    yield Check(name, days > CERTIFICATE_DAYS, detail, "run playbooks/rotate.yml")
+    yield checking.certificate(opts.tls_certificate)
 
 
 def server(target: Target, opts: Options) -> Iterator[Check]:

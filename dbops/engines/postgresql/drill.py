@@ -1,31 +1,37 @@
 """The restore drill: restore a backup where nothing can be reached, and prove what came back.
 
-It fails closed: the verdict is *proven* only when every step was done and held. What is *not* here:
-how a step is done (:mod:`.supplies`, :mod:`.scratch`, :mod:`.proofs`).
+What is *not* here: how a step is done (:mod:`.supplies`, :mod:`.scratch`, :mod:`.proofs`), and the
+verdict (:mod:`dbops.drilling`).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from itertools import groupby
 
 import psycopg
 
-from dbops.contract import DrillRequest, DrillResult, DrillStep, DrillTable, Progress
+from dbops.contract import DrillRequest, DrillResult, Progress
+from dbops.drilling import (
+    Findings,
+    Note,
+    StepError,
+    conclude,
+    content_words,
+    recovery_point,
+    step,
+)
 from dbops.engines.postgresql import catalogue, pgbackrest, proofs, scratch, supplies, wal
 from dbops.engines.postgresql import options as settings
 from dbops.engines.postgresql.client import reason as complaint
 from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.scratch import Scratch
 from dbops.engines.postgresql.supplies import Supplies
-from dbops.errors import DbopsError, VerificationFailed
+from dbops.errors import DbopsError
 from dbops.isolation import Cell
-from dbops.manifest import Difference, Fingerprint
-from dbops.targets import Objectives, Target
+from dbops.manifest import Fingerprint
+from dbops.targets import Target
 
 STEPS = (
     "isolation",
@@ -43,38 +49,6 @@ STEPS = (
 )
 _PORT = 5432
 _LEAST_LIMIT_SECONDS = 900.0
-_CLOCK_TOLERANCE_SECONDS = 2.0
-
-
-@dataclass
-class Findings:
-    """What a drill has found so far."""
-
-    backup_id: str = ""
-    bytes_restored: int = 0
-    rpo_seconds: float | None = None
-    restore_seconds: float = 0.0
-    answered: bool = False
-    steps: list[DrillStep] = field(default_factory=list)
-    tables: list[DrillTable] = field(default_factory=list)
-    differences: list[Difference] = field(default_factory=list)
-
-    @property
-    def rto_seconds(self) -> float | None:
-        """The measured recovery time, None when the newest data never came to answer."""
-        return self.restore_seconds if self.answered else None
-
-
-@dataclass
-class _Note:
-    """What a step has to say; ``counts`` adds its time to the recovery time."""
-
-    detail: str = ""
-    ok: bool = True
-
-
-class _StepError(Exception):
-    """A step has failed and is recorded; the steps that build upon it are not done."""
 
 
 def run_drill(target: Target, request: DrillRequest, progress: Progress) -> DrillResult:
@@ -91,11 +65,11 @@ def run_drill(target: Target, request: DrillRequest, progress: Progress) -> Dril
     findings, started = Findings(), datetime.now(UTC)
     try:
         _prove(target, options, place, request, findings, progress)
-    except _StepError:
+    except StepError:
         pass
     finally:
         _clean(place, findings, progress)
-    return conclude(target, findings, started, datetime.now(UTC))
+    return conclude(target, findings, STEPS, started, datetime.now(UTC))
 
 
 def _refuse_unknown(options: Options, request: DrillRequest) -> None:
@@ -189,7 +163,7 @@ def _compare(
                 findings.differences += differences
                 if differences:
                     note.ok = False
-            note.detail = _content_words(findings)
+            note.detail = content_words(findings)
         scratch.stop(place)
 
 
@@ -203,19 +177,6 @@ def _stop_at(point: str, fingerprint: Fingerprint, supply: Supplies) -> dict[str
     }
 
 
-def _content_words(findings: Findings) -> str:
-    if not findings.differences:
-        rows = sum(table.rows_expected for table in findings.tables)
-        return f"{len(findings.tables)} tables with {rows:,} rows are as recorded"
-    first = findings.differences[0]
-    more = len(findings.differences) - 1
-    return (
-        f"Table {first.table!r} of database {first.database!r} differs in {first.what}: "
-        f"expected {first.expected}, found {first.found}"
-        + (f" (and {more} more differences)." if more else ".")
-    )
-
-
 def _newest(
     place: Scratch, supply: Supplies, findings: Findings, limit: float, progress: Progress
 ) -> None:
@@ -227,46 +188,20 @@ def _newest(
         note.detail = f"up to {replayed}, and open for writing"
     with _step(findings, "heartbeat", progress) as note:
         beat = proofs.newest_beat(place)
-        age = (supply.log.listed_at - beat).total_seconds()
-        if age < -_CLOCK_TOLERANCE_SECONDS:
-            raise VerificationFailed(
-                f"The newest heartbeat is {-age:.0f} s ahead of this host's clock, "
-                "so the recovery point is unknown: set the clocks."
-            )
-        findings.rpo_seconds = max(0.0, age)
+        findings.rpo_seconds = recovery_point(beat, supply.log.listed_at)
         note.detail = f"newest beat at {beat.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-@contextmanager
 def _step(
     findings: Findings, name: str, progress: Progress, counts: bool = False
-) -> Iterator[_Note]:
-    """Time one step and record it; what a person can act upon ends the drill, not the program.
-
-    ``counts`` adds its time to the recovery time.
-    """
-    progress(name)
-    note, began = _Note(), time.monotonic()
-    try:
-        yield note
-    except (DbopsError, psycopg.Error, OSError) as error:
-        seconds = time.monotonic() - began
-        findings.steps.append(DrillStep(name, False, seconds, _sentence(error)))
-        raise _StepError from None
-    except BaseException:
-        findings.steps.append(DrillStep(name, False, time.monotonic() - began, "interrupted"))
-        raise
-    seconds = time.monotonic() - began
-    findings.restore_seconds += seconds if counts else 0.0
-    findings.steps.append(DrillStep(name, note.ok, seconds, note.detail))
+) -> AbstractContextManager[Note]:
+    return step(findings, name, progress, counts, _explain)
 
 
-def _sentence(error: Exception) -> str:
+def _explain(error: Exception) -> str | None:
     if isinstance(error, psycopg.Error):
         return f"The restored server says: {complaint(error)}."
-    if isinstance(error, OSError):
-        return f"{error.filename or 'A file'}: {error.strerror}."
-    return str(error)
+    return None
 
 
 def _clean(place: Scratch, findings: Findings, progress: Progress) -> None:
@@ -274,55 +209,5 @@ def _clean(place: Scratch, findings: Findings, progress: Progress) -> None:
         with _step(findings, "clean-up", progress) as note:
             scratch.remove(place)
             note.detail = f"{place.root} is gone"
-    except _StepError:
+    except StepError:
         pass
-
-
-def conclude(
-    target: Target, findings: Findings, started_at: datetime, finished_at: datetime
-) -> DrillResult:
-    """Return the result that ``findings`` amount to: proven only if nothing at all is wanting."""
-    reason = doubt(findings, target.objectives)
-    return DrillResult(
-        engine=target.engine,
-        cluster=target.cluster,
-        backup_id=findings.backup_id,
-        started_at=started_at,
-        finished_at=finished_at,
-        proven=reason is None,
-        reason=reason or "",
-        rpo_seconds=findings.rpo_seconds,
-        rto_seconds=findings.rto_seconds,
-        rpo_objective_seconds=target.objectives.rpo_seconds,
-        rto_objective_seconds=target.objectives.rto_seconds,
-        bytes_restored=findings.bytes_restored,
-        steps=tuple(findings.steps),
-        tables=tuple(findings.tables),
-        differences=tuple(findings.differences),
-    )
-
-
-def doubt(findings: Findings, objectives: Objectives) -> str | None:
-    """Return the first thing that keeps ``findings`` from being a proof, None when nothing does."""
-    for step in findings.steps:
-        if not step.ok:
-            return step.detail or f"The step {step.name!r} failed."
-    done = {step.name for step in findings.steps}
-    for name in STEPS:
-        if name not in done:
-            return f"The step {name!r} was not done."
-    if findings.differences:
-        return _content_words(findings)
-    if not findings.tables:
-        return "No table was compared."
-    if not all(table.equal for table in findings.tables):
-        return "A table differs from what was recorded."
-    for label, measured, objective in (
-        ("recovery point", findings.rpo_seconds, objectives.rpo_seconds),
-        ("recovery time", findings.rto_seconds, objectives.rto_seconds),
-    ):
-        if measured is None:
-            return f"The {label} was not measured."
-        if not measured <= objective:
-            return f"The {label} is {measured:.1f} s and the objective is {objective:.1f} s."
-    return None

@@ -5,21 +5,17 @@ Its age after a restore is the measured recovery point; its age on a standby is 
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable
 
 import psycopg
 
+from dbops import beating
 from dbops.engines.postgresql import client, options
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.options import Options
-from dbops.errors import DbopsError
 from dbops.targets import Target
 
-LOG = logging.getLogger("dbops.heartbeat")
 TABLE = "dbops.heartbeat"
-BACKOFF_LIMIT_SECONDS = 15.0
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS dbops.heartbeat (
@@ -42,28 +38,18 @@ def heartbeat(target: Target, stop: Callable[[], bool]) -> None:
     """
     options.require_part(target, "member")
     opts = options.read(target)
-    interval = opts.heartbeat_interval_seconds
-    state = ""
-    pause = interval
-    connection: Connection | None = None
-    try:
-        while not stop():
-            began = time.monotonic()
-            try:
-                connection = connection or _open(opts)
-                now = _beat(connection, target.member)
-                pause = interval
-            except (psycopg.Error, DbopsError) as error:
-                now = f"waiting: {_why(error)}"
-                pause = min(BACKOFF_LIMIT_SECONDS, max(interval, pause * 1.5))
-                _close(connection)
-                connection = None
-            if now != state:
-                LOG.log(logging.INFO if now in ("primary", "standby") else logging.WARNING, now)
-                state = now
-            _sleep(pause - (time.monotonic() - began), stop)
-    finally:
-        _close(connection)
+    open_ones: list[Connection] = []
+
+    def beat() -> str:
+        if not open_ones:
+            open_ones.append(_open(opts))
+        return _beat(open_ones[0], target.member)
+
+    def drop() -> None:
+        while open_ones:
+            open_ones.pop().close()
+
+    beating.run(beat, drop, stop, opts.heartbeat_interval_seconds, _explain)
 
 
 def _open(opts: Options) -> Connection:
@@ -87,16 +73,5 @@ def _beat(connection: Connection, member: str) -> str:
     return "primary"
 
 
-def _why(error: Exception) -> str:
-    return client.reason(error) if isinstance(error, psycopg.Error) else str(error)
-
-
-def _close(connection: Connection | None) -> None:
-    if connection is not None:
-        connection.close()
-
-
-def _sleep(seconds: float, stop: Callable[[], bool]) -> None:
-    end = time.monotonic() + seconds
-    while not stop() and (left := end - time.monotonic()) > 0:
-        time.sleep(min(0.2, left))
+def _explain(error: Exception) -> str | None:
+    return client.reason(error) if isinstance(error, psycopg.Error) else None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from dbops import measures
 from dbops.contract import Sample
 from dbops.engines.postgresql import client, handshake, replication_metrics
 from dbops.engines.postgresql.client import Connection
@@ -36,21 +34,12 @@ SELECT count(*)::float8,
 FROM pg_stat_activity WHERE backend_type = 'client backend'"""
 
 
-@dataclass(frozen=True)
-class _Certificate:
-    not_after: float
-    subject: str
-    issuer: str
-
-
-_certificates: dict[tuple[str, int], _Certificate] = {}
-
-
 def collect(target: Target, options: Options) -> Iterator[Sample]:
     """Yield what can be had without the server, then what it says; Unreachable when it is down."""
-    yield from disk("data", options.require_path("data_dir"))
-    yield from disk("log", options.require_path("data_dir") / "pg_wal")
-    yield from certificate(target, options)
+    yield from measures.disk("data", options.require_path("data_dir"))
+    yield from measures.disk("log", options.require_path("data_dir") / "pg_wal")
+    address = handshake.own_address(target, options)
+    yield from measures.certificate(address, handshake.certificate)
     try:
         connection = client.connect(options, statement_timeout_seconds=_STATEMENT_SECONDS)
     except Unreachable:
@@ -73,24 +62,6 @@ def collect(target: Target, options: Options) -> Iterator[Sample]:
 
 
 _UP = "Whether the server answers."
-
-
-def disk(mount: str, path: Path) -> Iterator[Sample]:
-    """Yield the free and total bytes of the file system that holds ``path``."""
-    labels = (("mount", mount),)
-    place = path
-    while True:
-        try:
-            found = os.statvfs(place)
-            break
-        except OSError:
-            if place == place.parent:
-                return
-            place = place.parent
-    free = float(found.f_bavail * found.f_frsize)
-    yield Sample("dbops_disk_free_bytes", free, labels, "Free bytes where this is stored.")
-    total = float(found.f_blocks * found.f_frsize)
-    yield Sample("dbops_disk_size_bytes", total, labels, "Size of the file system it is on.")
 
 
 def server(row: tuple[Any, ...]) -> Iterator[Sample]:
@@ -137,33 +108,6 @@ def sessions(row: tuple[Any, ...], limits: tuple[Any, ...]) -> Iterator[Sample]:
         wait,
         (),
         "How long the session has waited that waits longest for a lock.",
-    )
-
-
-def certificate(target: Target, options: Options) -> Iterator[Sample]:
-    """Yield the expiry of the certificate that the port serves now, or served when last asked."""
-    address = handshake.own_address(target, options)
-    known = True
-    try:
-        served = handshake.certificate(address)
-        _certificates[address] = _Certificate(
-            served.not_after.timestamp(), served.subject, served.issuer
-        )
-    except OSError:
-        known = False
-    last = _certificates.get(address, _Certificate(0.0, "", ""))
-    labels = (("subject", last.subject), ("issuer", last.issuer), ("port", str(address[1])))
-    yield Sample(
-        "dbops_tls_certificate_not_after_timestamp_seconds",
-        last.not_after,
-        labels,
-        "When the certificate that the port serves expires; 0 is never seen.",
-    )
-    yield Sample(
-        "dbops_tls_certificate_known",
-        float(known),
-        (("port", str(address[1])),),
-        "Whether the port served a certificate just now.",
     )
 
 

@@ -1,38 +1,37 @@
-"""The options of a PostgreSQL target: what the role renders under ``options``.
-
-One model for every part of a cluster; an option that a part does not carry is None there, and
-asking for it with :meth:`Options.require` says which part's target has it.
-"""
+"""The options of a PostgreSQL target: what the role renders under ``options``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from dbops.errors import ConfigError
 from dbops.manifest import Kind
-from dbops.targets import Model, Target, first_complaint
+from dbops.options import EngineOptions, require_part, scratch_dir
+from dbops.options import read as read_options
+from dbops.targets import Target
 
-_PART_OF = {
-    "data_dir": "member",
-    "config_dir": "member",
-    "service": "member",
-    "passfile": "repository",
-    "ca_file": "repository",
-    "scratch_dir": "drill",
-    "bin_dir": "member",
-}
+__all__ = ["Options", "read", "require_part"]
 
 
-class Options(Model):
+class Options(EngineOptions):
     """Settings of one PostgreSQL cluster as seen from one host.
 
     ``hosts`` maps each member to the address on which it answers. ``os_user`` is the account that
     pgBackRest and the server run under on this host. ``migrate_hosts`` are the members of the
     other cluster of a migration.
     """
+
+    PART_OF: ClassVar = {
+        "data_dir": "member",
+        "config_dir": "member",
+        "service": "member",
+        "passfile": "repository",
+        "ca_file": "repository",
+        "scratch_dir": "drill",
+        "bin_dir": "member",
+    }
 
     stanza: str
     port: int = Field(default=5432, ge=1, le=65535)
@@ -78,38 +77,10 @@ class Options(Model):
     scratch_dir: Path | None = None
     amcheck: bool = True
 
-    def require(self, name: str) -> Any:
-        """Return the option ``name``; raise ConfigError when this target does not carry it."""
-        value = getattr(self, name)
-        if value is None:
-            part = _PART_OF.get(name, "PostgreSQL")
-            raise ConfigError(
-                f"The option {name!r} is missing: only the target of a {part} host has it, "
-                "so run this there, or render the target again."
-            )
-        return value
-
-    def require_path(self, name: str) -> Path:
-        """Return the option ``name`` as a path; raise ConfigError when it is not set."""
-        return Path(self.require(name))
-
 
 def read(target: Target) -> Options:
     """Return the checked options of ``target``; ConfigError names the first that is wrong."""
-    try:
-        options = Options.model_validate(target.options)
-    except ValidationError as error:
-        raise ConfigError(f"Target {target.cluster!r}: option {first_complaint(error)}.") from None
+    options = read_options(Options, target)
     if target.part == "drill" and options.scratch_dir is None:
-        scratch = Path("/var/lib/dbops") / target.cluster / "scratch"
-        options = options.model_copy(update={"scratch_dir": scratch})
+        options = options.model_copy(update={"scratch_dir": scratch_dir(target)})
     return options
-
-
-def require_part(target: Target, *parts: str) -> None:
-    """Raise ConfigError unless this host's part in the cluster is one of ``parts``."""
-    if target.part not in parts:
-        raise ConfigError(
-            f"{target.member} is the {target.part} of {target.cluster!r}: "
-            f"run this on its {' or '.join(parts)} host."
-        )

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import psycopg
 
-from dbops import runner
+from dbops import drilling, runner
 from dbops.contract import DrillTable
 from dbops.engines.postgresql import fingerprint, heartbeat, tables, wal
 from dbops.engines.postgresql.client import Connection, reason
@@ -83,7 +83,7 @@ def content(
         raise VerificationFailed("The restored tables are not as their catalogue says.") from None
     actual = expected.model_copy(update={"databases": tuple(found)})
     differences = compare(expected, actual)
-    return _tables(expected, actual, differences), differences
+    return drilling.compared(expected, actual, differences), differences
 
 
 def databases(scratch: Scratch) -> list[str]:
@@ -93,24 +93,6 @@ def databases(scratch: Scratch) -> list[str]:
             "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1"
         ).fetchall()
     return [str(row[0]) for row in rows]
-
-
-def _tables(
-    expected: Fingerprint, found: Fingerprint, differences: list[Difference]
-) -> list[DrillTable]:
-    differing = {(one.database, one.table) for one in differences}
-    left = {(db.database, one.name): one.rows for db in expected.databases for one in db.tables}
-    right = {(db.database, one.name): one.rows for db in found.databases for one in db.tables}
-    return [
-        DrillTable(
-            database=key[0],
-            table=key[1],
-            rows_expected=left.get(key, 0),
-            rows_found=right.get(key),
-            equal=key not in differing,
-        )
-        for key in sorted(left.keys() | right.keys())
-    ]
 
 
 def newest_beat(scratch: Scratch) -> datetime:

@@ -8,14 +8,11 @@ happens from the start of the server on (:mod:`.recovery`).
 from __future__ import annotations
 
 import os
-import pwd
 import re
-import shutil
-from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from dbops import aside
 from dbops.contract import RestoreRequest
 from dbops.engines.postgresql import destination, options, pgbackrest, recovery
 from dbops.engines.postgresql.destination import Destination
@@ -23,8 +20,6 @@ from dbops.engines.postgresql.options import Options
 from dbops.errors import ConfigError, Refused
 from dbops.runner import Action, Command, Plan, Step, capture
 from dbops.targets import Target
-
-_SET_ASIDE = re.compile(r"\.set-aside-\d{8}T\d{6}Z")
 
 
 def plan_restore(target: Target, request: RestoreRequest) -> Plan:
@@ -42,18 +37,18 @@ def plan_restore(target: Target, request: RestoreRequest) -> Plan:
     live = request.rehearsal and running_process(data_dir) is not None
     way = destination.choose(opts, request, live=live)
     _same_version(opts, way)
-    _enough_space(data_dir, way)
-    aside = data_dir.with_name(f"{data_dir.name}.set-aside-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-    kept = f"the former data is kept in {aside}" if occupied else "there was no former data"
+    aside.refuse_without_space(data_dir, way.backup.size, f"backup {way.backup.label}")
+    former = aside.name(data_dir)
+    kept = f"the former data is kept in {former}" if occupied else "there was no former data"
     return (
         *_stop(opts),
-        *_make_room(opts, data_dir, aside if occupied else None),
+        *_make_room(opts, data_dir, former if occupied else None),
         _restore(opts, data_dir, way, kept),
         Action(
             f"remove standby.signal from {data_dir}, so that the server opens for writing",
             partial(_remove_standby_signal, data_dir),
         ),
-        *recovery.steps(target, opts, way, aside if occupied else None, kept),
+        *recovery.steps(target, opts, way, former if occupied else None, kept),
     )
 
 
@@ -94,16 +89,8 @@ def _is_server(process: int, data_dir: Path) -> bool:
 
 def _occupied(data_dir: Path) -> bool:
     """Return whether there is a former data directory to set aside; refuse anything else."""
-    if data_dir.is_symlink() or os.path.ismount(data_dir):
-        raise Refused(
-            f"{data_dir} is a mount point or a link and cannot be set aside by renaming: "
-            "point data_dir at a directory inside it."
-        )
-    if not data_dir.exists():
-        return False
-    if not data_dir.is_dir():
-        raise Refused(f"{data_dir} is not a directory: nothing was changed.")
-    if not any(data_dir.iterdir()):
+    aside.refuse_fixed(data_dir)
+    if not data_dir.exists() or not any(data_dir.iterdir()):
         return False
     if not (data_dir / "PG_VERSION").is_file() and not (data_dir / "backup.manifest").is_file():
         raise Refused(
@@ -130,16 +117,6 @@ def _same_version(opts: Options, way: Destination) -> None:
         )
 
 
-def _enough_space(data_dir: Path, way: Destination) -> None:
-    place = next(parent for parent in data_dir.parents if parent.is_dir())
-    free = shutil.disk_usage(place).free
-    if free < way.backup.size:
-        raise Refused(
-            f"{place} has {free // 2**20} MiB free and backup {way.backup.label} needs "
-            f"{way.backup.size // 2**20} MiB beside what is set aside: nothing was changed."
-        )
-
-
 def _stop(opts: Options) -> tuple[Step, ...]:
     """Stopping a stopped unit keeps the service manager from starting it meanwhile."""
     if opts.service is None:
@@ -147,35 +124,13 @@ def _stop(opts: Options) -> tuple[Step, ...]:
     return (Command(("systemctl", "stop", opts.service), title="stop the service"),)
 
 
-def _make_room(opts: Options, data_dir: Path, aside: Path | None) -> tuple[Step, ...]:
-    account = opts.os_user
-    if aside is None:
-        return (Action(f"make the directory {data_dir}", partial(_make, data_dir, account)),)
-    return (
-        Action(f"rename {data_dir} to {aside}", partial(_set_aside, data_dir, aside)),
-        Action(f"make the directory {data_dir}", partial(_make, data_dir, account)),
-    )
-
-
-def _set_aside(data_dir: Path, aside: Path) -> None:
-    _refuse_running(data_dir)
-    if aside.exists():
-        raise Refused(f"{aside} exists already: run again.")
-    try:
-        data_dir.rename(aside)
-    except OSError as error:
-        raise Refused(f"{data_dir} cannot be set aside: {error.strerror}.") from None
-
-
-def _make(data_dir: Path, account: str) -> None:
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        data_dir.chmod(0o700)
-        if os.geteuid() == 0:
-            entry = pwd.getpwnam(account)
-            os.chown(data_dir, entry.pw_uid, entry.pw_gid)
-    except (OSError, KeyError) as error:
-        raise Refused(f"{data_dir} cannot be made: {error}.") from None
+def _make_room(opts: Options, data_dir: Path, former: Path | None) -> tuple[Step, ...]:
+    make = Action(f"make the directory {data_dir}", partial(aside.make, data_dir, opts.os_user))
+    if former is None:
+        return (make,)
+    refuse = partial(_refuse_running, data_dir)
+    rename = partial(aside.set_aside, data_dir, former, refuse)
+    return (Action(f"rename {data_dir} to {former}", rename), make)
 
 
 def _restore(opts: Options, data_dir: Path, way: Destination, kept: str) -> Command:
@@ -198,18 +153,6 @@ def _remove_standby_signal(data_dir: Path) -> None:
     (data_dir / "standby.signal").unlink(missing_ok=True)
 
 
-def set_aside_dirs(data_dir: Path) -> list[Path]:
-    """Return the directories that earlier restores set aside, oldest first."""
-    found = data_dir.parent.glob(f"{data_dir.name}.set-aside-*")
-    return sorted(
-        path
-        for path in found
-        if _SET_ASIDE.fullmatch(path.name.removeprefix(data_dir.name))
-        and path.is_dir()
-        and not path.is_symlink()
-    )
-
-
 def plan_discard(target: Target) -> Plan:
     """Return the steps that remove what restores set aside, once the restored server is proven.
 
@@ -218,18 +161,7 @@ def plan_discard(target: Target) -> Plan:
     options.require_part(target, "member")
     opts = options.read(target)
     data_dir = opts.require_path("data_dir")
-    found = set_aside_dirs(data_dir)
-    if not found:
-        return ()
-    recovery.prove(target, opts)
-    return tuple(Action(f"remove {path} for good", _remover(path)) for path in found)
-
-
-def _remover(path: Path) -> Callable[[], None]:
-    def remove() -> None:
-        try:
-            shutil.rmtree(path)
-        except OSError as error:
-            raise Refused(f"{path} cannot be removed whole: {error.strerror}.") from None
-
-    return remove
+    steps = aside.discard_steps(data_dir)
+    if steps:
+        recovery.prove(target, opts)
+    return steps

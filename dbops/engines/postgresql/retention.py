@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
+from dbops import status
 from dbops.contract import Progress, VerifyResult
-from dbops.engines.postgresql import catalogue, options, pgbackrest, status, wal
+from dbops.engines.postgresql import catalogue, options, pgbackrest, wal
 from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.pgbackrest import Archive, Stanza, StoredBackup
 from dbops.errors import DbopsError, Refused
@@ -32,8 +30,9 @@ def verify(target: Target, progress: Progress) -> VerifyResult:
         files, problems = pgbackrest.parse_verify(said)
         stanza = pgbackrest.info(opts)
         problems += tuple(_own_problems(target, opts, stanza))
-        _note_verified(target, stanza, files, problems)
-    return VerifyResult(files_checked=files, problems=problems)
+        result = VerifyResult(files_checked=files, problems=problems)
+        status.note_verified(target, result, sound_backups(stanza, problems))
+    return result
 
 
 def _own_problems(target: Target, opts: Options, stanza: Stanza) -> list[str]:
@@ -68,21 +67,6 @@ def find_hole(opts: Options, archive: Archive, start: str) -> str | None:
     timeline = pgbackrest.latest_timeline(opts, archive.archive_id, found)
     ancestors = pgbackrest.history(opts, archive.archive_id, timeline)
     return wal.first_hole(found, start, timeline, ancestors)
-
-
-def _note_verified(target: Target, stanza: Stanza, files: int, problems: tuple[str, ...]) -> None:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    sound = sound_backups(stanza, problems)
-    changes: dict[str, Any] = {
-        "last_attempt": now,
-        "last_result": 0 if problems else 1,
-        "files_checked": files,
-        "problems": list(problems),
-        "sound": sound,
-    }
-    if not problems:
-        changes["last_success"] = now
-    status.update(target, "verify", changes)
 
 
 def sound_backups(stanza: Stanza, problems: tuple[str, ...]) -> list[str]:
@@ -157,15 +141,4 @@ def note_catalogue(target: Target) -> None:
     """Write down what the catalogue holds now, for whoever may not read the repository."""
     opts = options.read(target)
     stanza = pgbackrest.info(opts)
-    window = catalogue.read(target, opts, stanza).window
-    chain = len(stanza.backups[-1].references) + 1 if stanza.backups else 0
-    changes = {
-        "retained": len(stanza.backups),
-        "full": sum(1 for backup in stanza.backups if backup.kind == "full"),
-        "chain_length": chain,
-        "encrypted": stanza.encrypted,
-        "oldest": window.oldest.isoformat() if window else None,
-        "newest": window.newest.isoformat() if window else None,
-        "newest_backup": stanza.backups[-1].label if stanza.backups else None,
-    }
-    status.update(target, "catalogue", changes)
+    status.note_catalogue(target, catalogue.read(target, opts, stanza), stanza.encrypted)

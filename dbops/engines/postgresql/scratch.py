@@ -7,13 +7,9 @@ It answers on a Unix socket in its own folder and nowhere else, and every start 
 from __future__ import annotations
 
 import os
-import pwd
 import re
-import shutil
-import stat
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +17,12 @@ from typing import Any
 import psycopg
 
 from dbops import isolation, runner
+from dbops import scratch as folder
 from dbops.engines.postgresql.client import Connection, connect_socket
-from dbops.errors import CommandFailed, ConfigError, DbopsError, Refused, VerificationFailed
+from dbops.errors import CommandFailed, ConfigError, DbopsError, VerificationFailed
 
-_MARKER = ".dbops-scratch"
-_PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/-]+")
 _STOP_SECONDS = 600
 _SILENCE_SECONDS = 30.0
-_READ_LIMIT = 4 * 1024 * 1024
 _FLOORS = {
     "max_connections": 100,
     "max_worker_processes": 8,
@@ -87,30 +81,9 @@ class Scratch:
 
 
 def create(scratch: Scratch) -> None:
-    """Make the empty folders; remove what a killed drill left.
-
-    The folder itself is root's, so that the restored server cannot put anything in their place.
-    """
-    if not _PLAIN_PATH.fullmatch(str(scratch.root)) or ".." in scratch.root.parts:
-        raise ConfigError(
-            f"The option scratch_dir {str(scratch.root)!r} is not a plain absolute path: "
-            "use letters, digits, '.', '_' and '-'."
-        )
-    remove(scratch)
-    account = pwd.getpwnam(scratch.user)
-    scratch.root.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    scratch.root.mkdir()
-    scratch.root.chmod(0o711)
-    (scratch.root / _MARKER).touch()
-    for folder in (scratch.data, scratch.tablespaces, scratch.wal, scratch.socket_dir):
-        folder.mkdir(mode=0o700)
-        os.chown(folder, account.pw_uid, account.pw_gid)
-    request = runner.Command(("test", "-w", str(scratch.data)), user=scratch.user)
-    if runner.capture(request).status != 0:
-        raise ConfigError(
-            f"The account {scratch.user!r} cannot get into {scratch.root}: "
-            "let it pass through the folders above, or set the option scratch_dir."
-        )
+    """Make the empty folders; remove what a killed drill left."""
+    folders = (scratch.data, scratch.tablespaces, scratch.wal, scratch.socket_dir)
+    folder.create(scratch.root, scratch.user, folders, lambda: stop(scratch))
 
 
 def check_tools(scratch: Scratch, amcheck: bool) -> None:
@@ -138,31 +111,12 @@ def check_version(scratch: Scratch, wanted: str) -> None:
 
 def remove(scratch: Scratch) -> None:
     """Stop what runs in the scratch folder and delete it; Refused when it is not dbops' own."""
-    root = scratch.root
-    if root.is_symlink() or (root.exists() and not root.is_dir()):
-        raise Refused(f"{root} is not a folder of dbops' own: remove it or set scratch_dir.")
-    if not root.exists():
-        return
-    if any(root.iterdir()) and not (root / _MARKER).is_file():
-        raise Refused(
-            f"{root} holds files that no drill has put there: empty it or set scratch_dir."
-        )
-    stop(scratch)
-    shutil.rmtree(root)
+    folder.remove(scratch.root, lambda: stop(scratch))
 
 
 def process(scratch: Scratch) -> int | None:
-    """Return the process that serves the scratch data, None when there is none.
-
-    A process number left over in ``postmaster.pid`` may belong to a stranger by now: it counts only
-    when that process works in the scratch data directory.
-    """
-    try:
-        pid = int(_read(scratch.data / "postmaster.pid").split("\n", 1)[0])
-        here = os.path.samefile(f"/proc/{pid}/cwd", scratch.data)
-    except (OSError, ValueError):
-        return None
-    return pid if here else None
+    """Return the process that serves the scratch data, None when there is none."""
+    return folder.serving(scratch.data / "postmaster.pid", scratch.data)
 
 
 def stop(scratch: Scratch) -> None:
@@ -225,46 +179,16 @@ def configure(scratch: Scratch, recovery: dict[str, str]) -> None:
     }
     lines = [f"{name} = '{_quoted(value)}'\n" for name, value in settings.items()]
     users = f"drill root postgres\ndrill {scratch.user} postgres\n"
-    put(scratch, scratch.root / "postgresql.conf", "".join(lines), readable=True)
-    put(scratch, scratch.root / "hba.conf", "local all all peer map=drill\n", readable=True)
-    put(scratch, scratch.root / "ident.conf", users, readable=True)
-    put(scratch, scratch.data / "postgresql.auto.conf", "")
-    put(scratch, scratch.data / "recovery.signal", "")
+    folder.put(scratch.root / "postgresql.conf", "".join(lines))
+    folder.put(scratch.root / "hba.conf", "local all all peer map=drill\n")
+    folder.put(scratch.root / "ident.conf", users)
+    folder.put(scratch.data / "postgresql.auto.conf", "", scratch.user)
+    folder.put(scratch.data / "recovery.signal", "", scratch.user)
     (scratch.data / "standby.signal").unlink(missing_ok=True)
 
 
 def _quoted(value: object) -> str:
     return str(value).replace("\\", "\\\\").replace("'", "''")
-
-
-def put(scratch: Scratch, path: Path, text: str, readable: bool = False) -> None:
-    """Write a file anew, for the server's account alone or ``readable`` by all and root's.
-
-    Root writes where the restored server may have been at work: no link of its making is followed.
-    """
-    account = pwd.getpwnam(scratch.user)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        with suppress(FileNotFoundError):
-            os.unlink(path.name, dir_fd=folder)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with os.fdopen(os.open(path.name, flags, 0o600, dir_fd=folder), "w") as file:
-            file.write(text)
-            if readable:
-                os.fchmod(file.fileno(), 0o644)
-            else:
-                os.fchown(file.fileno(), account.pw_uid, account.pw_gid)
-    finally:
-        os.close(folder)
-
-
-def _read(path: Path) -> str:
-    """Return the beginning of a plain file that the server wrote; OSError for anything else."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(f"{path} is not a plain file")
-        return file.read(_READ_LIMIT)
 
 
 def start(scratch: Scratch, limit_seconds: float) -> None:
@@ -323,7 +247,7 @@ def wait(
 def log_text(scratch: Scratch) -> str:
     """Return what the server wrote since its last start."""
     try:
-        return _read(scratch.log)
+        return folder.read(scratch.log)
     except OSError:
         return ""
 

@@ -21,9 +21,10 @@ from dbops.contract import Progress
 from dbops.engines.postgresql import catalogue, pgbackrest, replay, wal
 from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.pgbackrest import StoredBackup
-from dbops.engines.postgresql.scratch import Scratch, put
+from dbops.engines.postgresql.scratch import Scratch
 from dbops.errors import CommandFailed, DbopsError, VerificationFailed
 from dbops.manifest import Manifest
+from dbops.scratch import put
 from dbops.targets import Target
 
 _FETCHERS = 2
@@ -238,7 +239,7 @@ def _unfinished(options: Options, scratch: Scratch, stored: StoredBackup) -> lis
 def fetch(options: Options, scratch: Scratch, log: Log, progress: Progress) -> None:
     """Bring every segment and history file of ``log`` into the scratch folder."""
     for name, text in log.files:
-        put(scratch, scratch.wal / name, text)
+        put(scratch.wal / name, text, scratch.user)
     with ThreadPoolExecutor(_FETCHERS) as pool:
         jobs = [
             pool.submit(_fetch_one, options, scratch, name, log.checksums[name])

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from dbops.controls import Finding
 from dbops.engines.postgresql import audit, options
 from dbops.engines.postgresql.controls import accounts, durability, host, logs, network
-from dbops.engines.postgresql.controls.facts import Facts, Finding, Rule
-from dbops.errors import ConfigError, Unreachable
+from dbops.engines.postgresql.controls.facts import Facts
 from dbops.targets import Objectives, Target
 
 pytestmark = pytest.mark.unit
@@ -255,47 +255,6 @@ def test_a_password_in_a_process_environment_is_found(
     assert finding.status == "fail"
     assert "77" in finding.detail
     assert "PGPASSWORD=x" not in finding.detail
-
-
-def one_rule(monkeypatch: pytest.MonkeyPatch, check: Any) -> None:
-    monkeypatch.setattr(audit, "RULES", (Rule("PG-01", "title", check),))
-
-
-def test_a_control_that_cannot_be_looked_at_has_failed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for error in (
-        Unreachable("gone."),
-        FileNotFoundError(2, "No such file", "/x"),
-        ValueError("x"),
-    ):
-
-        def broken(facts: Facts, error: Exception = error) -> Finding:
-            raise error
-
-        one_rule(monkeypatch, broken)
-        (control,) = audit.judge(make_facts(tmp_path), {})
-        assert control.status == "fail"
-        assert "cannot be checked" in control.detail
-
-
-def test_a_waiver_covers_a_failure_and_not_a_pass(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waivers = {"PG-01": "accepted until May"}
-    one_rule(monkeypatch, lambda facts: Finding("fail", "old"))
-    (control,) = audit.judge(make_facts(tmp_path), waivers)
-    assert (control.status, control.reason) == ("waived", "accepted until May")
-
-    one_rule(monkeypatch, lambda facts: Finding("pass"))
-    (control,) = audit.judge(make_facts(tmp_path), waivers)
-    assert (control.status, control.reason) == ("pass", "")
-
-
-@pytest.mark.parametrize("waivers", [{"PG-99": "x"}, {"PG-01": " "}])
-def test_a_waiver_must_name_a_control_and_a_reason(waivers: dict[str, str]) -> None:
-    with pytest.raises(ConfigError):
-        audit.check_waivers(waivers)
 
 
 def test_support_windows_are_known_for_what_the_kit_installs() -> None:

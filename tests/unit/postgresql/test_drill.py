@@ -1,118 +1,26 @@
-"""The drill's verdict: nothing but a whole and sound drill is a proof."""
+"""The drill: what it refuses, what it fetches, and its scratch server."""
 
 from __future__ import annotations
 
 import os
-import pwd
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from dbops.contract import DrillRequest, DrillStep, DrillTable
+from dbops.contract import DrillRequest
 from dbops.engines.postgresql import drill, scratch, supplies, wal
-from dbops.engines.postgresql.drill import STEPS, Findings
 from dbops.engines.postgresql.pgbackrest import StoredBackup
 from dbops.engines.postgresql.scratch import Scratch
 from dbops.errors import CommandFailed, ConfigError, Refused, Unreachable, VerificationFailed
 from dbops.isolation import Cell
-from dbops.manifest import Difference, Manifest
+from dbops.manifest import Manifest
 from dbops.targets import Objectives, Target
 
 pytestmark = pytest.mark.unit
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 OBJECTIVES = Objectives(rpo_seconds=60, rto_seconds=600)
-
-
-def whole() -> Findings:
-    return Findings(
-        backup_id="20260301-010000F",
-        bytes_restored=1,
-        rpo_seconds=60.0,
-        restore_seconds=600.0,
-        answered=True,
-        steps=[DrillStep(name, True, 1.0) for name in STEPS],
-        tables=[DrillTable("air", "public.flights", 3, 3, True)],
-    )
-
-
-def test_a_whole_drill_at_its_objectives_is_a_proof() -> None:
-    assert drill.doubt(whole(), OBJECTIVES) is None
-
-
-@pytest.mark.parametrize("name", STEPS)
-def test_a_step_left_out_is_no_proof(name: str) -> None:
-    findings = whole()
-    findings.steps = [step for step in findings.steps if step.name != name]
-
-    assert name in (drill.doubt(findings, OBJECTIVES) or "")
-
-
-@pytest.mark.parametrize("name", STEPS)
-def test_a_failed_step_is_no_proof_and_gives_the_reason(name: str) -> None:
-    findings = whole()
-    findings.steps = [
-        DrillStep(step.name, step.name != name, 1, "It broke." if step.name == name else "fine")
-        for step in findings.steps
-    ]
-
-    assert drill.doubt(findings, OBJECTIVES) == "It broke."
-
-
-def _no_tables(findings: Findings) -> None:
-    findings.tables = []
-
-
-def _unequal(findings: Findings) -> None:
-    findings.tables.append(DrillTable("air", "public.x", 1, 1, False))
-
-
-def _different(findings: Findings) -> None:
-    findings.differences = [
-        Difference(database="air", table="public.x", what="content", expected="a", found="b")
-    ]
-
-
-def _no_rpo(findings: Findings) -> None:
-    findings.rpo_seconds = None
-
-
-def _late_rpo(findings: Findings) -> None:
-    findings.rpo_seconds = 60.1
-
-
-def _odd_rpo(findings: Findings) -> None:
-    findings.rpo_seconds = float("nan")
-
-
-def _no_answer(findings: Findings) -> None:
-    findings.answered = False
-
-
-def _slow(findings: Findings) -> None:
-    findings.restore_seconds = 600.1
-
-
-@pytest.mark.parametrize(
-    ("spoil", "word"),
-    [
-        (_no_tables, "No table"),
-        (_unequal, "differs"),
-        (_different, "'public.x' of database 'air' differs in content"),
-        (_no_rpo, "recovery point was not measured"),
-        (_late_rpo, "recovery point is 60.1 s"),
-        (_odd_rpo, "recovery point"),
-        (_no_answer, "recovery time was not measured"),
-        (_slow, "recovery time is 600.1 s"),
-    ],
-)
-def test_anything_wanting_is_no_proof(spoil: Callable[[Findings], None], word: str) -> None:
-    findings = whole()
-    spoil(findings)
-
-    assert word in (drill.doubt(findings, OBJECTIVES) or "")
 
 
 def make_target(tmp_path: Path, part: str = "drill") -> Target:
@@ -342,21 +250,6 @@ def test_standby_limits_are_never_below_the_primarys() -> None:
 
 def test_the_log_position_of_the_last_segment_is_required() -> None:
     assert wal.split_segment("000000010000000000000005")[1] * wal.SEGMENT_BYTES == 0x5000000
-
-
-def test_a_link_that_the_server_left_is_replaced_and_not_followed(tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
-    victim.write_text("precious")
-    data = tmp_path / "data"
-    data.mkdir()
-    (data / "recovery.signal").symlink_to(victim)
-    own = pwd.getpwuid(os.geteuid()).pw_name
-    place = Scratch(tmp_path, Path("/nowhere"), own, 5432, Cell(own, ()))
-
-    scratch.put(place, data / "recovery.signal", "")
-
-    assert victim.read_text() == "precious"
-    assert not (data / "recovery.signal").is_symlink()
 
 
 def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:

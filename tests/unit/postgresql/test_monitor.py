@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from dbops import history
+from dbops import history, measures, status
 from dbops.contract import DrillResult, DrillTable, Sample
-from dbops.engines.postgresql import monitor, options, replication_metrics, status
+from dbops.engines.postgresql import monitor, options, replication_metrics
 from dbops.engines.postgresql.replication_metrics import Seen
 from dbops.targets import Target
 
@@ -148,8 +148,8 @@ def test_exposure_without_an_archived_segment_is_not_known(name: str | None) -> 
 
 def test_an_empty_status_gives_every_series_with_zeros(tmp_path: Path) -> None:
     target = make_target(tmp_path, "repository", schedule_interval_seconds={"full": 86400})
-    opts = options.read(target)
-    empty = values(monitor.backups(opts, status.read(target)))
+    intervals = options.read(target).schedule_interval_seconds
+    empty = values(measures.backups(status.read(target), monitor.METHOD, monitor.KINDS, intervals))
 
     assert empty["dbops_backup_last_success_timestamp_seconds/pgbackrest/full/repo1"] == 0
     assert empty["dbops_backup_schedule_interval_seconds/pgbackrest/full/repo1"] == 86400
@@ -168,7 +168,7 @@ def test_an_empty_status_gives_every_series_with_zeros(tmp_path: Path) -> None:
         "verify": {"problems": ["a", "b"], "last_result": 0},
         "catalogue": {"retained": 3, "full": 1, "chain_length": 2, "encrypted": True},
     }
-    full = values(monitor.backups(opts, filled))
+    full = values(measures.backups(filled, monitor.METHOD, monitor.KINDS, intervals))
 
     assert full.keys() == empty.keys()
     assert full["dbops_backup_last_success_timestamp_seconds/pgbackrest/full/repo1"] == (
@@ -208,12 +208,11 @@ def make_result(began: datetime, proven: bool) -> DrillResult:
 
 def test_drills_before_the_first_after_a_proof_and_after_a_failure(tmp_path: Path) -> None:
     target = make_target(tmp_path, "drill")
-    opts = options.read(target)
-    none = values(monitor.drills(target, opts))
+    none = values(measures.drills(target, monitor.METHOD, 0.0))
     history.save(target, make_result(BEGAN, True))
-    proof = values(monitor.drills(target, opts))
+    proof = values(measures.drills(target, monitor.METHOD, 0.0))
     history.save(target, make_result(BEGAN + timedelta(days=1), False))
-    failure = values(monitor.drills(target, opts))
+    failure = values(measures.drills(target, monitor.METHOD, 0.0))
 
     assert none.keys() == proof.keys() == failure.keys()
     name = "dbops_restore_drill_{}/pgbackrest"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dbops import files
-from dbops.engines.postgresql import catalogue, options, pgbackrest, retention, status
+from dbops import files, status
+from dbops.engines.postgresql import catalogue, options, pgbackrest, retention
 from dbops.errors import ConfigError, Refused
 from dbops.manifest import Manifest
 from dbops.runner import describe

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dbops.engines.postgresql.controls.facts import Facts, Finding, Rule, verdict
+from dbops.controls import Finding, Rule, verdict
+from dbops.engines.postgresql.controls.facts import Facts
 
 _ROLES = """
 SELECT rolname, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dbops.controls import Finding, Rule, expect, verdict
 from dbops.engines.postgresql import pgbackrest
-from dbops.engines.postgresql.controls.facts import Facts, Finding, Rule, expect, verdict
+from dbops.engines.postgresql.controls.facts import Facts
 
 _ARCHIVER = """
 SELECT last_archived_time, last_failed_time > coalesce(last_archived_time, '-infinity')
@@ -25,14 +26,14 @@ _DAY = 86400.0
 
 def checksums(facts: Facts) -> Finding:
     """PG-03."""
-    return expect(facts, {"data_checksums": "on"})
+    return expect(facts.settings, {"data_checksums": "on"})
 
 
 def safe_settings(facts: Facts) -> Finding:
     """PG-27."""
     if facts.setting("synchronous_commit") == "off":
         return Finding("fail", "synchronous_commit is off")
-    return expect(facts, _SAFE)
+    return expect(facts.settings, _SAFE)
 
 
 def archive(facts: Facts) -> Finding:

@@ -8,7 +8,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from dbops import runner
-from dbops.engines.postgresql.controls.facts import Facts, Finding, Rule, permissions, verdict
+from dbops.controls import Finding, Rule, permissions, verdict
+from dbops.engines.postgresql.controls.facts import Facts
 
 # The last day of support of each major version, from the project's versioning policy.
 END_OF_LIFE = {

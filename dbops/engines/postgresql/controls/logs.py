@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
-from dbops.engines.postgresql.controls.facts import Facts, Finding, Rule, expect, verdict
+from dbops.controls import Finding, Rule, expect, verdict
+from dbops.engines.postgresql.controls.facts import Facts
 
 _VERBOSE = ("debug5", "debug4", "debug3", "debug2", "debug1", "info", "notice", "warning")
 _PREFIX = {"time": "mtn", "process": "pc", "user": "u", "database": "d", "host": "hr"}
@@ -76,7 +77,7 @@ def levels(facts: Facts) -> Finding:
 def no_debugging(facts: Facts) -> Finding:
     """PG-12."""
     names = ("debug_print_parse", "debug_print_rewritten", "debug_print_plan")
-    return expect(facts, dict.fromkeys(names, "off"))
+    return expect(facts.settings, dict.fromkeys(names, "off"))
 
 
 def connections(facts: Facts) -> Finding:

@@ -6,8 +6,9 @@ import re
 import ssl
 from pathlib import Path
 
+from dbops.controls import Finding, Rule, permissions, verdict
 from dbops.engines.postgresql import handshake
-from dbops.engines.postgresql.controls.facts import Facts, Finding, Row, Rule, permissions, verdict
+from dbops.engines.postgresql.controls.facts import Facts, Row
 
 _HBA = """
 SELECT line_number, type, database, user_name, address, netmask, auth_method, error

@@ -1,0 +1,93 @@
+"""Data directories that a restore sets aside: renamed, never removed but by an explicit command."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dbops.errors import Refused
+from dbops.runner import Action, Plan
+
+_SET_ASIDE = re.compile(r"\.set-aside-\d{8}T\d{6}Z")
+
+
+def name(data_dir: Path) -> Path:
+    """Return the name under which ``data_dir`` would be set aside now."""
+    return data_dir.with_name(f"{data_dir.name}.set-aside-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+
+
+def refuse_fixed(data_dir: Path) -> None:
+    """Raise Refused when ``data_dir`` cannot be renamed, or is no directory at all."""
+    if data_dir.is_symlink() or os.path.ismount(data_dir):
+        raise Refused(
+            f"{data_dir} is a mount point or a link and cannot be set aside by renaming: "
+            "point data_dir at a directory inside it."
+        )
+    if data_dir.exists() and not data_dir.is_dir():
+        raise Refused(f"{data_dir} is not a directory: nothing was changed.")
+
+
+def refuse_without_space(data_dir: Path, needed_bytes: int, what: str) -> None:
+    """Raise Refused when the disk of ``data_dir`` cannot hold ``what`` beside what is there."""
+    place = next(parent for parent in data_dir.parents if parent.is_dir())
+    free = shutil.disk_usage(place).free
+    if free < needed_bytes:
+        raise Refused(
+            f"{place} has {free // 2**20} MiB free and {what} needs "
+            f"{needed_bytes // 2**20} MiB beside what is set aside: nothing was changed."
+        )
+
+
+def set_aside(data_dir: Path, aside: Path, refuse_running: Callable[[], None]) -> None:
+    """Rename ``data_dir`` to ``aside``, asking once more that no server runs on it."""
+    refuse_running()
+    if aside.exists():
+        raise Refused(f"{aside} exists already: run again.")
+    try:
+        data_dir.rename(aside)
+    except OSError as error:
+        raise Refused(f"{data_dir} cannot be set aside: {error.strerror}.") from None
+
+
+def make(data_dir: Path, account: str, mode: int = 0o700) -> None:
+    """Make an empty data directory of ``account``; Refused when that cannot be done."""
+    try:
+        data_dir.mkdir(mode=mode, parents=True, exist_ok=True)
+        data_dir.chmod(mode)
+        if os.geteuid() == 0:
+            entry = pwd.getpwnam(account)
+            os.chown(data_dir, entry.pw_uid, entry.pw_gid)
+    except (OSError, KeyError) as error:
+        raise Refused(f"{data_dir} cannot be made: {error}.") from None
+
+
+def found(data_dir: Path) -> list[Path]:
+    """Return the directories that earlier restores set aside, oldest first."""
+    there = data_dir.parent.glob(f"{data_dir.name}.set-aside-*")
+    return sorted(
+        path
+        for path in there
+        if _SET_ASIDE.fullmatch(path.name.removeprefix(data_dir.name))
+        and path.is_dir()
+        and not path.is_symlink()
+    )
+
+
+def discard_steps(data_dir: Path) -> Plan:
+    """Return the steps that remove what earlier restores set aside, for good."""
+    return tuple(Action(f"remove {path} for good", _remover(path)) for path in found(data_dir))
+
+
+def _remover(path: Path) -> Callable[[], None]:
+    def remove() -> None:
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            raise Refused(f"{path} cannot be removed whole: {error.strerror}.") from None
+
+    return remove

@@ -1,0 +1,143 @@
+"""What the last attempts came to: ``backup-status.json`` in the state directory, for metrics.
+
+``{"schema_version": 1,
+"kinds": {kind: {"last_attempt": time, "last_result": 0 or 1, "last_success": time or null,
+"duration_seconds": n, "bytes_read": n, "bytes_stored": n, "backup_id": text, "message": text}},
+"verify": {"last_attempt", "last_result", "last_success", "files_checked", "problems": [text],
+"sound": [backup id]},
+"catalogue": {"retained": n, "full": n, "chain_length": n, "encrypted": bool,
+"oldest": time or null, "newest": time or null, "newest_backup": id or null}}``.
+Times are ISO 8601 in UTC.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dbops import files
+from dbops.contract import Backup, Catalogue, VerifyResult
+from dbops.errors import DbopsError
+from dbops.manifest import Kind, Manifest
+from dbops.targets import Target, ensure_private_dir
+
+SCHEMA = 1
+
+
+def path(target: Target) -> Path:
+    """Return where the status of ``target`` is kept."""
+    return target.state_dir / "backup-status.json"
+
+
+def read(target: Target) -> dict[str, Any]:
+    """Return the status; an absent or torn file counts as none so far."""
+    try:
+        data = json.loads(path(target).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        data = {}
+    status: dict[str, Any] = data if isinstance(data, dict) else {}
+    return {"schema_version": SCHEMA, "kinds": {}, "verify": {}, "catalogue": {}} | status
+
+
+def update(target: Target, section: str, changes: dict[str, Any], kind: str | None = None) -> None:
+    """Merge ``changes`` into one section of the status, or into one kind of ``kinds``.
+
+    A log backup may end while a full one does: each waits for the other's merge.
+    """
+    with _guard(target):
+        status = read(target)
+        place = status[section] if kind is None else status[section].setdefault(kind, {})
+        place.update(changes)
+        text = json.dumps(status, indent=1, ensure_ascii=False) + "\n"
+        files.write(path(target), text, shared=True)
+
+
+@contextmanager
+def _guard(target: Target) -> Iterator[None]:
+    handle = os.open(ensure_private_dir(target.state_dir), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def recorded(target: Target, kind: Kind) -> Iterator[Callable[[Manifest], None]]:
+    """Write an attempt down before it starts, as failed, so that a killed one counts as failed.
+
+    Yields a function that is told the manifest of the backup once it is complete; without that the
+    attempt stays a failed one.
+    """
+    began = time.monotonic()
+    complete: list[Manifest] = []
+
+    def note(result: int, message: str, **more: object) -> None:
+        changes = {"last_attempt": start, "last_result": result, "message": message, **more}
+        update(target, "kinds", changes, kind=kind)
+
+    start = datetime.now(UTC).isoformat(timespec="seconds")
+    note(0, "did not end")
+    try:
+        yield complete.append
+    except BaseException as error:
+        message = str(error) if isinstance(error, DbopsError) else "was interrupted"
+        note(0, message, duration_seconds=round(time.monotonic() - began, 1))
+        raise
+    for manifest in complete:
+        note(
+            1,
+            "",
+            last_success=manifest.stop.isoformat(timespec="seconds"),
+            duration_seconds=round(time.monotonic() - began, 1),
+            bytes_read=manifest.bytes_read,
+            bytes_stored=manifest.bytes_stored,
+            backup_id=manifest.backup_id,
+        )
+
+
+def note_catalogue(target: Target, catalogue: Catalogue, encrypted: bool) -> None:
+    """Write down what the catalogue holds now, for whoever may not read the repository."""
+    backups = [backup for backup in catalogue.backups if backup.kind != "log"]
+    window = catalogue.window
+    changes = {
+        "retained": len(backups),
+        "full": sum(1 for backup in backups if backup.kind == "full"),
+        "chain_length": len(chain(backups, backups[-1])) if backups else 0,
+        "encrypted": encrypted,
+        "oldest": window.oldest.isoformat() if window else None,
+        "newest": window.newest.isoformat() if window else None,
+        "newest_backup": backups[-1].backup_id if backups else None,
+    }
+    update(target, "catalogue", changes)
+
+
+def chain(backups: Sequence[Backup], last: Backup) -> list[Backup]:
+    """Return the backups that a restore of ``last`` needs, the full one first, itself last."""
+    known = {backup.backup_id: backup for backup in backups}
+    found = [last]
+    while found[0].parent_id in known and len(found) <= len(known):
+        found.insert(0, known[found[0].parent_id or ""])
+    return found
+
+
+def note_verified(target: Target, result: VerifyResult, sound: Sequence[str]) -> None:
+    """Write down what a reading back of every stored file found, and the ids it found sound."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    changes: dict[str, Any] = {
+        "last_attempt": now,
+        "last_result": 0 if result.problems else 1,
+        "files_checked": result.files_checked,
+        "problems": list(result.problems),
+        "sound": list(sound),
+    }
+    if not result.problems:
+        changes["last_success"] = now
+    update(target, "verify", changes)
