@@ -1,44 +1,42 @@
 """The options of a MySQL or MariaDB target: what the role renders under ``options``.
 
-One model for every part of a cluster; an option that a part does not carry is None there, and
-asking for it with :meth:`Options.require` says which part's target has it. What is *not* here:
-a secret, only the paths of the option files that hold them.
+What is *not* here: a secret, only the paths of the option files that hold them.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from dbops.errors import ConfigError
 from dbops.manifest import Kind
-from dbops.targets import Model, Target, first_complaint
+from dbops.options import EngineOptions, require_part, scratch_dir
+from dbops.options import read as read_options
+from dbops.targets import Target
+
+__all__ = ["Flavor", "Options", "read", "require_part"]
 
 Flavor = Literal["mariadb", "mysql"]
 
-_PART_OF = {
-    "data_dir": "member",
-    "service": "member",
-    "monitor_file": "member",
-    "heartbeat_file": "member",
-    "backup_file": "repository",
-    "binlog_file": "repository",
-    "binlog_dir": "repository",
-    "stream_key": "repository",
-    "stream_known_hosts": "repository",
-    "scratch_dir": "drill",
-}
 
-
-class Options(Model):
+class Options(EngineOptions):
     """Settings of one cluster as seen from one host.
 
     ``hosts`` maps each member to the address on which it answers. ``os_user`` is the account that
-    the server runs under here, and ``agent_user`` the one of the exporter and the heartbeat. A
-    ``*_file`` is an option file with ``user`` and ``password`` under ``[client]``.
+    the server runs under here and ``agent_user`` the one of the exporter and the heartbeat. A
+    ``*_file`` is an option file with ``user``, ``password`` and ``ssl-*`` under ``[client]``.
     """
+
+    PART_OF: ClassVar = {
+        "data_dir": "member",
+        "backup_file": "repository",
+        "binlog_file": "repository",
+        "binlog_dir": "repository",
+        "stream_key": "repository",
+        "stream_known_hosts": "repository",
+        "scratch_dir": "drill",
+    }
 
     flavor: Flavor = "mariadb"
     port: int = Field(default=3306, ge=1, le=65535)
@@ -49,14 +47,12 @@ class Options(Model):
 
     socket: Path = Path("/run/mysqld/mysqld.sock")
     data_dir: Path | None = None
-    config_file: Path = Path("/etc/mysql/my.cnf")
+    config_file: Path = Path("/etc/mysql/dbops.cnf")
     service: str | None = None
-    monitor_file: Path | None = None
-    heartbeat_file: Path | None = None
     heartbeat_schema: str = "dbops"
     heartbeat_interval_seconds: float = Field(default=2, gt=0)
-    tls_certificate: Path = Path("/etc/dbops/tls/mysql/server.crt")
-    tls_key: Path = Path("/etc/dbops/tls/mysql/server.key")
+    tls_certificate: Path = Path("/etc/dbops/tls/host.crt")
+    tls_key: Path = Path("/etc/dbops/tls/host.key")
     administrators: tuple[str, ...] = ()
     audit_waivers: dict[str, str] = Field(default_factory=dict)
     restore_time_limit_seconds: float = Field(default=6 * 3600, gt=0)
@@ -82,44 +78,15 @@ class Options(Model):
     migrate_hosts: dict[str, str] = Field(default_factory=dict)
     migrate_port: int = Field(default=3306, ge=1, le=65535)
     migrate_file: Path | None = None
-    migrate_ca_file: Path = Path("/etc/dbops/tls/ca.crt")
     migrate_proof_seconds: float = Field(default=24 * 3600, gt=0)
 
     scratch_dir: Path | None = None
     drill_check_tables: bool = True
 
-    def require(self, name: str) -> Any:
-        """Return the option ``name``; raise ConfigError when this target does not carry it."""
-        value = getattr(self, name)
-        if value is None:
-            part = _PART_OF.get(name, "MySQL")
-            raise ConfigError(
-                f"The option {name!r} is missing: only the target of a {part} host has it, "
-                "so run this there, or render the target again."
-            )
-        return value
-
-    def require_path(self, name: str) -> Path:
-        """Return the option ``name`` as a path; raise ConfigError when it is not set."""
-        return Path(self.require(name))
-
 
 def read(target: Target) -> Options:
     """Return the checked options of ``target``; ConfigError names the first that is wrong."""
-    try:
-        options = Options.model_validate(target.options)
-    except ValidationError as error:
-        raise ConfigError(f"Target {target.cluster!r}: option {first_complaint(error)}.") from None
+    options = read_options(Options, target)
     if target.part == "drill" and options.scratch_dir is None:
-        scratch = Path("/var/lib/dbops") / target.cluster / "scratch"
-        options = options.model_copy(update={"scratch_dir": scratch})
+        options = options.model_copy(update={"scratch_dir": scratch_dir(target)})
     return options
-
-
-def require_part(target: Target, *parts: str) -> None:
-    """Raise ConfigError unless this host's part in the cluster is one of ``parts``."""
-    if target.part not in parts:
-        raise ConfigError(
-            f"{target.member} is the {target.part} of {target.cluster!r}: "
-            f"run this on its {' or '.join(parts)} host."
-        )
