@@ -6,6 +6,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .PHONY: help demo test check bench lab-up lab-down lab-clean docs
 .DEFAULT_GOAL := help
+COMMA := ,
 
 help:  ## Print this help
 	@echo "dbops: operate databases with Ansible, and prove their backups by restoring them."
@@ -15,8 +16,8 @@ help:  ## Print this help
 .venv/.stamp: pyproject.toml
 	@lab/bootstrap.sh
 
-demo: .venv/.stamp  ## Provision, fill, back up, destroy, restore and prove a PostgreSQL cluster on this machine
-	@$(PYTHON) -m demo
+demo: .venv/.stamp  ## Provision, fill, back up, destroy, restore and prove on this machine (ENGINES="postgresql …", else all)
+	@$(PYTHON) -m demo $(subst $(COMMA), ,$(ENGINES))
 
 test: .venv/.stamp check  ## Every check and every test, on real servers
 	@lab/servers.sh

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from demo.__main__ import Fleet
+from demo.postgresql import PostgresqlFleet
 from lab import faults, fleet
 from lab.fleet import CHECKOUT, Lab
 
@@ -67,7 +67,7 @@ class Bench:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        self.site = Fleet(lab)
+        self.site = PostgresqlFleet(lab)
 
     def on(self, host: str, script: str) -> str:
         """Run a script as root on ``host``."""

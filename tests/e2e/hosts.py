@@ -1,4 +1,4 @@
-"""The fleet under test as a controller and its users see it, and a client that keeps a ledger."""
+"""A fleet under test as a controller and its users see it. Knows no engine."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
-from demo import writer
-from demo.__main__ import CLUSTER, Fleet, writing
+from demo import ledger
+from demo.fleet import Fleet
 from lab import faults, fleet
-from lab.fleet import Lab
-from lab.machine import LabError, podman
+from lab.machine import podman
 
-MEMBERS = ("pg1", "pg2")
 _RECAP = re.compile(r"^(\w+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.M)
-_ACCOUNT = {"backup1": "pgbackrest"}
 
 
 @dataclass(frozen=True)
@@ -81,14 +76,31 @@ class Play:
 
 
 class Site(Fleet):
-    """The lab's hosts. Commands go over SSH, faults straight into the containers.
+    """One engine's hosts. Commands go over SSH, faults straight into the containers.
 
     ``beside`` are options of ansible-playbook for inventories beside the lab's own, ``strategy`` is
-    how its tasks are carried out.
+    how its tasks are carried out. An engine's own fleet adds :meth:`heal`, :meth:`stored` and a
+    ``writing`` client.
     """
 
     beside: tuple[str, ...] = ()
     strategy: str = "linear"
+
+    def who(self, host: str) -> str:
+        """Return the account that runs ``dbops`` on ``host``."""
+        return self.account if host == self.repository else "root"
+
+    def heal(self) -> None:
+        """Make the cluster whole again after a test that broke it."""
+        raise NotImplementedError
+
+    def writing(self, path: Path) -> AbstractContextManager[None]:
+        """Keep a client running that commits rows and records them at ``path``."""
+        raise NotImplementedError
+
+    def stored(self) -> set[int]:
+        """Return the numbers of the client's rows that the database has."""
+        raise NotImplementedError
 
     def argv(self, verb: str, *extra: str) -> list[str]:
         """Return the command line of a playbook."""
@@ -127,14 +139,14 @@ class Site(Fleet):
 
     def dbops(self, host: str, *argv: str, ok: bool = True) -> Done:
         """Run ``dbops`` on ``host`` as the account that does so there."""
-        done = self.run(host, "dbops", *argv, user=_ACCOUNT.get(host, "root"))
+        done = self.run(host, "dbops", *argv, user=self.who(host))
         assert "Traceback" not in done.stderr, done.stderr
         assert not ok or done.status == 0, f"dbops {' '.join(argv)} on {host}: {done.said}"
         return done
 
     def start(self, host: str, *argv: str) -> subprocess.Popen[str]:
         """Start ``dbops`` on ``host`` and return the process that waits for it."""
-        line = shlex.join(["sudo", "-u", _ACCOUNT.get(host, "root"), "dbops", *argv])
+        line = shlex.join(["sudo", "-u", self.who(host), "dbops", *argv])
         return subprocess.Popen(
             [*fleet.ssh_argv(self.lab, host), line], stdin=subprocess.DEVNULL, text=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -144,91 +156,27 @@ class Site(Fleet):
         """Run a shell script as root in the container of ``host``."""
         return faults.on(self.lab, host, script, ok=ok).strip()
 
-    def ask(self, host: str, query: str, ok: bool = True) -> str:
-        """Return psql's answer to a query as the superuser of ``host``."""
-        line = f"cd /; runuser -u postgres -- psql -XAtqc {shlex.quote(query)}"
-        return self.root(host, line, ok=ok)
-
     def backups(self) -> list[dict[str, Any]]:
         """Return the catalogue's backups, oldest first."""
-        found: list[dict[str, Any]] = self.dbops("backup1", "backup", "list", "--json").json()[
-            "backups"
-        ]
+        found: list[dict[str, Any]] = self.dbops(
+            self.repository, "backup", "list", "--json"
+        ).json()["backups"]
         return found
 
     def take(self, kind: str = "incremental", ok: bool = True) -> Done:
         """Take a backup on the repository host."""
-        return self.dbops("backup1", "backup", "take", "--type", kind, ok=ok)
+        return self.dbops(self.repository, "backup", "take", "--type", kind, ok=ok)
 
-    def primary(self) -> str:
-        """Return the member that accepts writes; AssertionError unless it is exactly one."""
-        states = {host: self.ask(host, "SELECT pg_is_in_recovery()", ok=False) for host in MEMBERS}
-        found = [host for host, state in states.items() if state == "f"]
-        assert len(found) == 1, f"not exactly one primary: {states}"
-        return found[0]
-
-    def standby(self) -> str:
-        """Return the other member."""
-        return next(host for host in MEMBERS if host != self.primary())
-
-    def streaming(self) -> bool:
-        """Return whether the cluster is whole: one primary with its standby streaming from it."""
-        try:
-            primary = self.primary()
-        except (AssertionError, LabError):
-            return False
-        query = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
-        return self.ask(primary, query, ok=False) == "1"
-
-    def wait_streaming(self, seconds: float = 60) -> None:
-        """Wait until the cluster is whole."""
-        wait(self.streaming, seconds, "one primary with a streaming standby")
-
-    def wait_archived(self, seconds: float = 90) -> str:
-        """Switch the log and wait until it is in the repository; return the segment's name."""
-        primary = self.primary()
-        segment = self.ask(primary, "SELECT pg_walfile_name(pg_switch_wal())")
-        deadline = time.monotonic() + seconds
-        nudge = time.monotonic() + 4
-        while segment not in self.segments():
-            assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {segment} archived"
-            time.sleep(0.5)
-            if time.monotonic() > nudge:
-                # An archiver that failed sleeps for a minute unless a segment is finished.
-                self.ask(primary, "SELECT pg_switch_wal()")
-                nudge = time.monotonic() + 4
-        return segment
-
-    def segments(self) -> list[str]:
-        """Return the WAL segments in the archive's newest generation, sorted."""
-        listing = self.root(
-            "backup1", f"ls /var/lib/pgbackrest/archive/{CLUSTER}/*-*/*/ | cut -c1-24"
+    def settings(self, host: str) -> dict[str, Any]:
+        """Return what the target file of ``host`` says."""
+        found: dict[str, Any] = json.loads(
+            self.root(host, f"cat /etc/dbops/targets/{self.cluster}.json")
         )
-        return sorted(name for name in listing.split() if re.fullmatch("[0-9A-F]{24}", name))
+        return found
 
     def checks(self, host: str) -> list[dict[str, Any]]:
         """Return what ``dbops check`` finds on ``host``."""
         found: list[dict[str, Any]] = self.dbops(host, "check", "--json", ok=False).json()
-        return found
-
-    def no_hole(self) -> None:
-        """Assert that every segment since the oldest backup is in the archive."""
-        found = [one for one in self.checks("backup1") if one["name"] == "archived log has no hole"]
-        assert found
-        assert all(check["ok"] for check in found), found
-
-    def tree(self, under: str = "") -> dict[str, str]:
-        """Return the SHA-256 of every file of the repository, or of what is ``under`` it."""
-        lines = self.root(
-            "backup1", f"cd /var/lib/pgbackrest; find ./{under} -type f -exec sha256sum {{}} +"
-        ).splitlines()
-        return {line[66:]: line[:64] for line in lines}
-
-    def settings(self, host: str = "pg1") -> dict[str, Any]:
-        """Return what the target file of ``host`` says."""
-        found: dict[str, Any] = json.loads(
-            self.root(host, f"cat /etc/dbops/targets/{CLUSTER}.json")
-        )
         return found
 
     def server(self, host: str, verb: str) -> None:
@@ -241,37 +189,10 @@ class Site(Fleet):
         assert not play.changes, f"{verb}.yml changed: {'; '.join(play.changes)}"
         assert play.changed == {}
 
-    def heal(self) -> None:
-        """Make the cluster whole again after a test that broke it."""
-        if self.streaming():
-            return
-        running = self.powered()
-        for host in self.lab.hosts:
-            if host not in running:
-                faults.start(self.lab, host)
-        try:
-            wait(self.streaming, 10, "the cluster")
-        except AssertionError:
-            self._rebuild()
-        self.wait_streaming()
-
     def powered(self) -> set[str]:
         """Return the hosts whose container runs."""
         names = set(podman("ps", "--format", "{{.Names}}").split())
         return {host for host in self.lab.hosts if self.lab.container(host) in names}
-
-    def _rebuild(self) -> None:
-        try:
-            primary = self.primary()
-        except AssertionError:
-            confirm = ("-e", f"dbops_confirm={CLUSTER}", "-e", "postgresql_restore_to=pg1")
-            for host in MEMBERS:
-                self.root(host, "systemctl stop 'postgresql@*'", ok=False)
-            self.run_play("restore", *confirm)
-            return
-        other = next(host for host in MEMBERS if host != primary)
-        self.root(other, "rm -rf /var/lib/postgresql/*/main.set-aside-*")
-        self.run_play("replicate", "-e", f"postgresql_replicate_rebuild={other}")
 
 
 def wait(done: Any, seconds: float, what: str, pause: float = 0.5) -> None:
@@ -285,9 +206,9 @@ def wait(done: Any, seconds: float, what: str, pause: float = 0.5) -> None:
 class Load:
     """A writer that runs while a test does, and its ledger compared with the database."""
 
-    def __init__(self, site: Site, ledger: Path) -> None:
+    def __init__(self, site: Site, path: Path) -> None:
         self.site = site
-        self.ledger = ledger
+        self.ledger = path
         # The writer numbers its rows by the time, in microseconds, and goes on from there.
         self._first = self._last = time.time_ns() // 1000
 
@@ -295,7 +216,7 @@ class Load:
     def running(self) -> Iterator[None]:
         """Keep the writer running, in a process of its own, while the block runs."""
         try:
-            with writing(self.site, self.ledger):
+            with self.site.writing(self.ledger):
                 yield
         finally:
             self._last = time.time_ns() // 1000
@@ -303,7 +224,7 @@ class Load:
     @property
     def acknowledged(self) -> dict[int, float]:
         """Acknowledged numbers with their times."""
-        return writer.read(self.ledger).acknowledged if self.ledger.exists() else {}
+        return ledger.read(self.ledger).acknowledged if self.ledger.exists() else {}
 
     def more(self, number: int = 50, seconds: float = 60) -> None:
         """Wait until ``number`` more commits were acknowledged."""
@@ -316,14 +237,13 @@ class Load:
         )
 
     def stored(self) -> dict[int, float]:
-        """Return the rows of this ledger's writer in the database, with their times."""
-        with psycopg.connect(self.site.dsn("flights_owner")) as connection:
-            rows = connection.execute(
-                "SELECT sequence, extract(epoch FROM written_at) FROM flights.journal "
-                "WHERE sequence BETWEEN %s AND %s",
-                (self._first, self._last),
-            ).fetchall()
-        return {int(row[0]): float(row[1]) for row in rows}
+        """Return the rows of this ledger's writer in the database, with the times in them.
+
+        The writer's numbers are times themselves, in microseconds; an engine whose rows hold a
+        time of their own says so in its own class.
+        """
+        there = self.site.stored()
+        return {one: one / 1e6 for one in there if self._first <= one <= self._last}
 
     def lost(self) -> dict[int, float]:
         """Return the acknowledged writes that the database lacks, with their times."""
@@ -336,8 +256,3 @@ class Load:
         assert len(self.acknowledged) > 50, "the writer wrote next to nothing"
         lost = self.lost()
         assert not lost, f"{len(lost)} of {len(self.acknowledged)} acknowledged writes are lost"
-
-
-def make(name: str, release: str) -> Site:
-    """Return the fleet called ``name``."""
-    return Site(Lab(name, release))

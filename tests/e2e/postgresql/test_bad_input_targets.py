@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from demo.__main__ import CLUSTER
-from tests.e2e.hosts import Site
+from tests.e2e.postgresql.hosts import CLUSTER, Site
 from tests.e2e.refusals import refused
 
 pytestmark = pytest.mark.usefixtures("nothing_changes")

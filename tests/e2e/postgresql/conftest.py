@@ -13,10 +13,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from demo import flights
+from demo import flights, postgresql_data
 from lab import fleet
-from tests.e2e.hosts import Load, Site, make
-from tests.e2e.state import changes, state
+from tests.e2e.postgresql.hosts import Load, Site, make
+from tests.e2e.postgresql.state import changes, state
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def site() -> Iterator[Site]:
         assert play.status == 0, f"site.yml failed on the way to the tests:\n{play.last_lines}"
         found.heal()
         with psycopg.connect(found.dsn("flights_owner"), autocommit=True) as connection:
-            assert flights.load(connection) == flights.ROWS
+            assert postgresql_data.load(connection) == flights.ROWS
         if not found.backups():
             found.take("full")
         yield found

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from tests.e2e.hosts import Site
+from tests.e2e.postgresql.hosts import Site
 from tests.e2e.refusals import HOSTILE, on_controller, refused
 
 pytestmark = pytest.mark.usefixtures("nothing_changes")

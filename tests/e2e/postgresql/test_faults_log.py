@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from demo.__main__ import CLUSTER
-from tests.e2e.hosts import Load, Site
+from tests.e2e.postgresql.hosts import CLUSTER, Load, Site
 
 _CONFIRM = ("-e", f"dbops_confirm={CLUSTER}")
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from demo.__main__ import CLUSTER
 from lab import faults
-from tests.e2e.hosts import Load, Site, wait
+from tests.e2e.hosts import wait
+from tests.e2e.postgresql.hosts import CLUSTER, Load, Site
 
 _REPOSITORY = "/var/lib/pgbackrest"
 _CONFIG = "/etc/pgbackrest/pgbackrest.conf"

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lab import fleet
-from tests.e2e.hosts import Site
+from tests.e2e.postgresql.hosts import Site
 from tests.e2e.refusals import HOSTILE
 
 pytestmark = pytest.mark.usefixtures("nothing_changes")

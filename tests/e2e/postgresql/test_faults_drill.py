@@ -12,9 +12,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from demo.__main__ import CLUSTER
 from lab import faults
-from tests.e2e.hosts import Load, Site, wait
+from tests.e2e.hosts import wait
+from tests.e2e.postgresql.hosts import CLUSTER, Load, Site
 
 _SCRATCH = f"/var/lib/dbops/{CLUSTER}/scratch"
 _REPOSITORY = "/var/lib/pgbackrest"

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from demo import flights
-from demo.__main__ import CLUSTER
-from tests.e2e.hosts import Load, Site
+from demo import flights, postgresql_data
+from tests.e2e.postgresql.hosts import CLUSTER, Load, Site
 
 _CONFIRM = ("-e", f"dbops_confirm={CLUSTER}")
 
@@ -26,7 +25,7 @@ def _whole_again(site: Site) -> None:
     """The cluster has a streaming standby and the data that no test ever changes."""
     site.wait_streaming()
     with psycopg.connect(site.dsn("flights_owner")) as connection:
-        assert flights.counts(connection) == flights.ROWS
+        assert postgresql_data.counts(connection) == flights.ROWS
 
 
 def test_to_a_time_then_to_the_newest_then_discard(load: Load) -> None:

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from prometheus_client.parser import text_string_to_metric_families
 
-from demo.__main__ import CLUSTER
 from lab import fleet
-from tests.e2e.hosts import Site, wait
+from tests.e2e.hosts import wait
+from tests.e2e.postgresql.hosts import CLUSTER, Site
 
 PORT = 9630
 _SCRAPE_SECONDS = 10.0  # Prometheus' own default; the exporter's is 5

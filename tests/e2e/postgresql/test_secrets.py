@@ -12,10 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from demo.__main__ import CLUSTER
 from lab import faults, fleet
 from tests.e2e import spying
-from tests.e2e.hosts import Site
+from tests.e2e.postgresql.hosts import CLUSTER, Site
 
 _PASSWORDS = ("replication", "backup", "flights_owner", "flights_writer")
 _LOUD = ("-vvv", "--diff")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lab import fleet
-from tests.e2e.hosts import MEMBERS, Site
-from tests.e2e.state import changes, state
+from tests.e2e.postgresql.hosts import MEMBERS, Site
+from tests.e2e.postgresql.state import changes, state
 
 _HBA = "host all all 0.0.0.0/0 trust"
 _MADE_BY_HAND = ("intruder", "stranger")

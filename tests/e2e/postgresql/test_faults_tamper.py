@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from demo.__main__ import CLUSTER
-from tests.e2e.hosts import Load, Site
+from tests.e2e.postgresql.hosts import CLUSTER, Load, Site
 
 _REPOSITORY = "/var/lib/pgbackrest"
 

@@ -10,9 +10,10 @@ import time
 
 import psycopg
 
-from demo.__main__ import CLUSTER, destroy
+from demo.postgresql import destroy
 from lab import faults, fleet
-from tests.e2e.hosts import Load, Site, wait
+from tests.e2e.hosts import wait
+from tests.e2e.postgresql.hosts import CLUSTER, Load, Site
 
 _CONFIRM = ("-e", f"dbops_confirm={CLUSTER}")
 _POSTMASTER = "head -1 /var/lib/postgresql/*/main/postmaster.pid"
@@ -68,7 +69,7 @@ def test_synchronous_loses_nothing_when_the_primary_s_host_dies(load: Load) -> N
 
 def test_asynchronous_loses_no_more_than_the_promised_recovery_point(load: Load) -> None:
     site = load.site
-    promised = site.settings()["objectives"]["rpo_seconds"]
+    promised = site.settings("pg1")["objectives"]["rpo_seconds"]
     primary, standby = site.primary(), site.standby()
     with load.running():
         load.more(100)

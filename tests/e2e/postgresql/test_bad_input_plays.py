@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from demo.__main__ import CLUSTER
-from tests.e2e.hosts import Site
+from tests.e2e.postgresql.hosts import CLUSTER, Site
 from tests.e2e.refusals import last, on_controller, refused
 
 pytestmark = pytest.mark.usefixtures("nothing_changes")

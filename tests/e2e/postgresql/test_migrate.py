@@ -10,11 +10,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from demo import flights
-from demo.__main__ import primary
+from demo import flights, postgresql_data
 from lab import fleet
 from lab.fleet import Lab
-from tests.e2e.hosts import Load, Play, Site, wait
+from tests.e2e.hosts import Play, wait
+from tests.e2e.postgresql.hosts import Load, Site
 
 NEXT = "flights-next"
 INVENTORY = fleet.CHECKOUT / "inventories" / "migrate"
@@ -35,7 +35,8 @@ def two(site: Site) -> Iterator[Site]:
     site.heal()
     wide = Lab(site.lab.name, "trixie", more=("next1", "vault1"))
     fleet.up(wide)
-    both = Site(wide, ("pg1", "pg2", "next1"))
+    both = Site(wide)
+    both.members = (*both.members, "next1")
     both.beside = ("-i", str(INVENTORY))
     both.strategy = "dbops_fast"  # bare hosts by mitogen, too
     both.run_play("site")
@@ -116,7 +117,7 @@ def test_the_copy_follows_and_is_proven_while_a_client_writes(written: Site) -> 
     assert (flying["database"], faring["database"]) == ("flights", "fares")
     assert all(one["follows"] and not one["open"] for one in (flying, faring))
     assert flying["copied"] == flying["tables"] > 5
-    assert primary(site) != "next1"
+    assert site.writable() != "next1"
 
 
 def test_one_changed_value_is_found(written: Site) -> None:
@@ -153,7 +154,7 @@ def test_a_switch_that_cannot_end_leaves_the_writers_where_they_were(written: Si
         play = migrate(site, "switch", NEXT, "-e", f"dbops_confirm={NEXT}", ok=False)
     assert "did not arrive within 15 s" in play.said
     assert "takes writes as before" in play.said
-    assert primary(site) != "next1"
+    assert site.writable() != "next1"
 
 
 def test_the_switch_asks_for_the_name(ticketed: Site) -> None:
@@ -168,7 +169,7 @@ def test_writers_move_and_nothing_is_lost(load: Load) -> None:
         migrate(site, "prove")
         migrate(site, "switch", NEXT, "-e", f"dbops_confirm={NEXT}")
         load.more(100)
-    assert primary(site) == "next1"
+    assert site.writable() == "next1"
     state = site.dbops("next1", "migrate", "status", "--json").json()
     assert 0 < state["pause_seconds"] < 10
     assert all(one["open"] for one in state["databases"])
@@ -176,7 +177,7 @@ def test_writers_move_and_nothing_is_lost(load: Load) -> None:
     load.nothing_lost()
     with psycopg.connect(site.dsn("flights_owner"), autocommit=True) as connection:
         assert connection.info.server_version >= 170000
-        assert flights.counts(connection) == flights.ROWS
+        assert postgresql_data.counts(connection) == flights.ROWS
         row = connection.execute(
             "INSERT INTO flights.ticket (holder) VALUES ('the next') RETURNING number"
         ).fetchone()
@@ -185,7 +186,7 @@ def test_writers_move_and_nothing_is_lost(load: Load) -> None:
 
 def test_a_rerun_of_site_undoes_nothing_of_it(ticketed: Site) -> None:
     ticketed.converged()
-    assert primary(ticketed) == "next1"
+    assert ticketed.writable() == "next1"
 
 
 def test_the_way_back_loses_nothing_though_its_first_switch_is_killed(load: Load) -> None:
@@ -204,17 +205,17 @@ def test_the_way_back_loses_nothing_though_its_first_switch_is_killed(load: Load
             assert killed.result().status != 0
         migrate(site, *back)
         load.more(100)
-    assert primary(site) != "next1"
+    assert site.writable() != "next1"
     load.nothing_lost()
     with psycopg.connect(site.dsn("flights_owner"), autocommit=True) as connection:
         rows = connection.execute("SELECT holder FROM flights.ticket WHERE number = 501").fetchall()
         assert rows == [("the next",)]
-        assert flights.counts(connection) == flights.ROWS
+        assert postgresql_data.counts(connection) == flights.ROWS
 
 
 def test_finish_leaves_nothing_behind(ticketed: Site) -> None:
     migrate(ticketed, "finish", "flights", "-e", "dbops_confirm=flights")
-    for host in (primary(ticketed), "next1"):
+    for host in (ticketed.writable(), "next1"):
         assert ticketed.ask(host, LEFTOVERS) == "0", host
         for database in ("flights", "fares"):
             schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'dbops_migrate'"

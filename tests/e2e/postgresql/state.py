@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.e2e.hosts import MEMBERS, Site
+from tests.e2e.postgresql.hosts import MEMBERS, Site
 
 _FOLDERS = "/etc /opt/dbops/bin /usr/local /var/spool/cron"
 _LISTED = "/ /tmp /root /home/ops /var/lib /var/lib/postgresql/* /var/lib/dbops /etc/cron.d"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.hosts import Site
+from tests.e2e.postgresql.hosts import Site
 from tests.e2e.refusals import last, on_controller, refused
 
 pytestmark = pytest.mark.usefixtures("nothing_changes")
