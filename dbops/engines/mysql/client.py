@@ -48,7 +48,7 @@ def local(
     socket: Path | None = None,
     timeout_seconds: float = 30,
 ) -> Connection:
-    """Return a connection over the socket as ``account``, at the operating system and in the server.
+    """Return a connection over the socket as ``account``, here and in the server.
 
     ``timeout_seconds`` bounds each answer, 0 for no limit. Raises Unreachable in one sentence.
     """
@@ -201,6 +201,11 @@ def variables(connection: Connection) -> dict[str, str]:
 def status(connection: Connection) -> dict[str, str]:
     """Return every global status value by its name as the server writes it."""
     return {str(n): str(v) for n, v in rows(connection, "SHOW GLOBAL STATUS")}
+
+
+def sql(template: str, **parts: str) -> str:
+    """Return a statement with names, already quoted by :func:`name`, put in their places."""
+    return template.format(**parts)
 
 
 def name(identifier: str) -> str:
