@@ -24,8 +24,8 @@ _TEXT = frozenset(
 )
 _ORDINAL = frozenset(("enum", "set"))
 _TOTAL = (
-    "SELECT COUNT(*), COALESCE(SUM(CRC32(@dbops_row:={row})*CRC32C(@dbops_row)),0), "
-    "COALESCE(SUM(@dbops_row IS NULL),0) FROM {place}{where}"
+    "SELECT COUNT(*), COALESCE(SUM(CRC32(@dbops_row:={row})*CRC32C(@dbops_row)),0) "
+    "FROM {place}{where}"
 )
 
 
@@ -73,7 +73,7 @@ def _or_none(expression: str, column: Column) -> str:
 
 
 def total(place: str, columns: Sequence[Column], where: str = "") -> str:
-    """Return the statement that gives the rows, their sum, and how many could not be summed."""
+    """Return the statement that gives the rows and their sum; a row too long for it is warned of."""
     return sql(_TOTAL, row=row(columns), place=place, where=where)
 
 
