@@ -73,7 +73,7 @@ def _or_none(expression: str, column: Column) -> str:
 
 
 def total(place: str, columns: Sequence[Column], where: str = "") -> str:
-    """Return the statement that gives the rows and their sum; a row too long for it is warned of."""
+    """Return the statement that gives rows and sum; a row too long is missing, with a warning."""
     return sql(_TOTAL, row=row(columns), place=place, where=where)
 
 
