@@ -8,6 +8,7 @@ A step is either a :class:`Command` (an argument vector, never a shell line) or 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pwd
 import queue
@@ -24,6 +25,9 @@ from typing import IO, Any
 from dbops.errors import CommandFailed, ConfigError
 
 _MASK = "********"
+_PIPE_BYTES = 1 << 20
+_PIPE_GRACE_SECONDS = 5.0
+_TEXT = {"text": True, "encoding": "utf-8", "errors": "replace"}
 _secrets: set[str] = set()
 
 OnLine = Callable[[str], None]
@@ -89,11 +93,15 @@ Plan = Sequence[Step]
 
 @dataclass(frozen=True)
 class Completed:
-    """What a finished command left: its exit status and both outputs as text."""
+    """What a finished command left: its exit status and both outputs as text.
+
+    ``ended`` says that dbops killed it because the other end of its pipe had failed.
+    """
 
     status: int
     stdout: str
     stderr: str
+    ended: bool = False
 
 
 def _environment(command: Command) -> dict[str, str]:
@@ -148,9 +156,8 @@ def capture(command: Command, on_line: OnLine | None = None) -> Completed:
 
 def _start(command: Command) -> subprocess.Popen[str]:
     stdin = subprocess.DEVNULL if command.stdin is None else subprocess.PIPE
-    texts = {"text": True, "encoding": "utf-8", "errors": "replace"}
     process: subprocess.Popen[str] = _spawn(
-        command, stdin, subprocess.PIPE, subprocess.PIPE, **texts
+        command, stdin, subprocess.PIPE, subprocess.PIPE, **_TEXT
     )
     return process
 
@@ -232,39 +239,155 @@ def start(command: Command, log: Path) -> Running:
 
 
 def _stream(process: subprocess.Popen[str], command: Command, on_line: OnLine) -> tuple[str, str]:
-    lines: queue.SimpleQueue[tuple[int, str | None]] = queue.SimpleQueue()
-    kept: tuple[list[str], list[str]] = ([], [])
+    _feed(process, command)
+    stdout, stderr = _gather([process], (process.stdout, process.stderr), command, on_line)
+    return stdout, stderr
 
-    def read(number: int, pipe: IO[str]) -> None:
+
+def _feed(process: subprocess.Popen[str], command: Command) -> None:
+    """Write what the command reads, beside whatever reads what it writes."""
+    stdin = process.stdin
+    if stdin is None:
+        return
+
+    def write() -> None:
+        with contextlib.suppress(OSError), stdin:
+            stdin.write(command.stdin or "")
+
+    threading.Thread(target=write, daemon=True).start()
+
+
+def _gather(
+    processes: Sequence[subprocess.Popen[str]],
+    outputs: Sequence[IO[str] | None],
+    command: Command,
+    on_line: OnLine,
+) -> list[str]:
+    """Return all that is written to ``outputs``, once they are closed and the processes ended."""
+    lines: queue.SimpleQueue[tuple[int, str | None]] = queue.SimpleQueue()
+    kept: list[list[str]] = [[] for _ in outputs]
+
+    def read(number: int, output: IO[str]) -> None:
         with contextlib.suppress(ValueError, OSError):
-            for line in pipe:
+            for line in output:
                 lines.put((number, line))
         lines.put((number, None))
 
-    assert process.stdout is not None
-    assert process.stderr is not None
-    for number, pipe in enumerate((process.stdout, process.stderr)):
-        threading.Thread(target=read, args=(number, pipe), daemon=True).start()
-    if process.stdin is not None:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(command.stdin or "")
-            process.stdin.close()
+    for number, output in enumerate(outputs):
+        assert output is not None
+        threading.Thread(target=read, args=(number, output), daemon=True).start()
     limit = command.timeout_seconds
     deadline = None if limit is None else time.monotonic() + limit
-    open_pipes = 2
-    while open_pipes:
-        remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+    open_outputs = len(outputs)
+    while open_outputs:
         try:
-            number, line = lines.get(timeout=remaining)
+            number, line = lines.get(timeout=_left(deadline))
         except queue.Empty:
             raise subprocess.TimeoutExpired(command.argv[0], limit or 0.0) from None
         if line is None:
-            open_pipes -= 1
+            open_outputs -= 1
         else:
             kept[number].append(line)
             on_line(mask(line.rstrip("\n")))
-    process.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
-    return "".join(kept[0]), "".join(kept[1])
+    for process in processes:
+        process.wait(_left(deadline))
+    return ["".join(lines) for lines in kept]
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def pipe(
+    producer: Command, consumer: Command, on_line: OnLine | None = None
+) -> tuple[Completed, Completed]:
+    """Let ``producer`` write straight into ``consumer``; return what both left, good or not.
+
+    The bytes go through one pipe of the system, not through Python. The consumer meets the end of
+    its input only once the producer has ended with a good status, and is killed otherwise: it never
+    takes half a stream for a whole one. When it ends first, the producer meets a broken pipe and
+    has a few seconds to end. ``on_line`` is told of each line that either writes, but for the
+    stream itself, secrets masked. Both and their children are ended when this call is interrupted
+    or the shorter time limit is passed. Raises ConfigError and CommandFailed as :func:`capture`.
+    """
+    feeding, eating, sink = _start_both(producer, consumer)
+    ended: list[bool] = []
+    threading.Thread(target=_let_end, args=(feeding, producer, eating, sink, ended)).start()
+    threading.Thread(target=_let_break, args=(feeding, eating)).start()
+    limited = [c for c in (producer, consumer) if c.timeout_seconds is not None]
+    strict = min(limited, key=lambda c: c.timeout_seconds or 0.0, default=producer)
+    outputs = (feeding.stderr, eating.stdout, eating.stderr)
+    try:
+        _feed(feeding, producer)
+        said = _gather((feeding, eating), outputs, strict, on_line or (lambda line: None))
+    except subprocess.TimeoutExpired:
+        raise CommandFailed(
+            f"{strict.argv[0]} gave no answer within {strict.timeout_seconds:.0f} s and was ended."
+        ) from None
+    finally:
+        # The consumer first: the end of the producer must not look like the end of its input.
+        for process in (eating, feeding):
+            if process.returncode is None:
+                _end(process)
+    fed = Completed(feeding.returncode, "", said[0])
+    return fed, Completed(eating.returncode, said[1], said[2], ended=bool(ended))
+
+
+def _start_both(
+    producer: Command, consumer: Command
+) -> tuple[subprocess.Popen[str], subprocess.Popen[str], int]:
+    source, sink = os.pipe()
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    given = subprocess.DEVNULL if producer.stdin is None else subprocess.PIPE
+    try:
+        eating = _spawn(consumer, source, subprocess.PIPE, subprocess.PIPE, **_TEXT)
+        try:
+            feeding = _spawn(producer, given, sink, subprocess.PIPE, **_TEXT)
+        except BaseException:
+            _end(eating)
+            raise
+    except BaseException:
+        os.close(sink)
+        raise
+    finally:
+        os.close(source)
+    return feeding, eating, sink
+
+
+def _let_end(
+    feeding: subprocess.Popen[str],
+    producer: Command,
+    eating: subprocess.Popen[str],
+    sink: int,
+    ended: list[bool],
+) -> None:
+    """Close the last writing end when all was written, kill the consumer when it was not."""
+    if feeding.wait() not in producer.ok_statuses and eating.poll() is None:
+        ended.append(True)
+        _end(eating)
+    os.close(sink)
+
+
+def _let_break(feeding: subprocess.Popen[str], eating: subprocess.Popen[str]) -> None:
+    """End a producer that does not notice that nobody reads any more."""
+    eating.wait()
+    try:
+        feeding.wait(_PIPE_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        _end(feeding)
+
+
+def check_pipe(
+    producer: Command, consumer: Command, on_line: OnLine | None = None
+) -> tuple[Completed, Completed]:
+    """Run :func:`pipe`; raise CommandFailed with the words of the one that failed first."""
+    fed, eaten = pipe(producer, consumer, on_line)
+    if eaten.status not in consumer.ok_statuses and not eaten.ended:
+        raise CommandFailed(explain(consumer, eaten))
+    if fed.status not in producer.ok_statuses:
+        raise CommandFailed(explain(producer, fed))
+    return fed, eaten
 
 
 def check(command: Command, on_line: OnLine | None = None) -> Completed:
