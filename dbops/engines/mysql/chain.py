@@ -1,0 +1,231 @@
+"""Which binary log files a restore needs, out of the archives of all members.
+
+Any member's file will do where it goes on from the position reached; a file of a branch that was
+left behind by a failover never does. What is *not* here: the reading of a file (:mod:`.binlog`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from dbops.engines.mysql import binlog
+from dbops.engines.mysql.binlog import Summary
+from dbops.engines.mysql.gtid import Position
+from dbops.errors import VerificationFailed
+
+_NAME = re.compile(r"(?P<base>.+)\.(?P<number>\d{6,})")
+
+
+@dataclass(frozen=True)
+class File:
+    """One archived file of one member."""
+
+    member: str
+    summary: Summary
+
+    @property
+    def words(self) -> str:
+        """The member and the file's name."""
+        return f"{self.member}/{self.summary.path.name}"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Files of one member that follow each other, to be replayed in one stream after ``start``."""
+
+    member: str
+    start: Position
+    files: tuple[File, ...]
+
+    @property
+    def end(self) -> Position:
+        """The position after the last file."""
+        return self.start.joined(self.files[-1].summary.after)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """All that is to be replayed. ``end`` is where it leads, ``left_out`` what a failover left."""
+
+    segments: tuple[Segment, ...]
+    end: Position
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> int:
+        """How many files there are in it."""
+        return sum(len(segment.files) for segment in self.segments)
+
+
+def archived(root: Path) -> list[File]:
+    """Return every file below ``root/MEMBER/SESSION/``, leaving out copies that are shorter."""
+    best: dict[tuple[str, str, str], File] = {}
+    for path in sorted(root.glob("*/*/*")):
+        if not path.is_file() or not _NAME.fullmatch(path.name) or path.stat().st_size <= 4:
+            continue
+        file = File(path.parent.parent.name, binlog.summary(path))
+        key = (file.member, path.name, str(file.summary.before))
+        if key not in best or best[key].summary.size <= file.summary.size:
+            best[key] = file
+    return list(best.values())
+
+
+def follow(files: Sequence[File], start: Position, until: Position | None = None) -> Chain:
+    """Return what leads from ``start`` to ``until``, or as far as it goes for None.
+
+    Raises VerificationFailed naming the first file that is missing: for None also when only later
+    files are there, because the newest would then silently be an old one.
+    """
+    segments: list[Segment] = []
+    position = start
+    while until is None or not position.holds(until):
+        found = _furthest(files, position)
+        if found is None:
+            break
+        segments.append(found)
+        position = found.end
+    if until is not None and position.holds(until):
+        return Chain(tuple(_cut(segments, until)), position)
+    beyond = [f for f in files if not position.holds(f.summary.after)]
+    unreached = [f for f in beyond if not position.holds(f.summary.before)]
+    forked = [f for f in beyond if position.holds(f.summary.before)]
+    if until is not None or (unreached and not _only_forks(unreached, forked)):
+        raise VerificationFailed(_missing(segments, unreached, position, until))
+    return Chain(tuple(segments), position, tuple(f.words for f in forked))
+
+
+def _furthest(files: Sequence[File], position: Position) -> Segment | None:
+    found = [
+        segment
+        for member in sorted({file.member for file in files})
+        if (segment := _of_member([f for f in files if f.member == member], position))
+    ]
+    return max(found, key=lambda one: (one.files[-1].summary.last_at, len(one.files)), default=None)
+
+
+def _of_member(files: Sequence[File], start: Position) -> Segment | None:
+    chosen: list[File] = []
+    position = start
+    while True:
+        fitting = [
+            file
+            for file in files
+            if position.holds(file.summary.before)
+            and not position.holds(file.summary.after)
+            and _same_branch(file, position)
+        ]
+        if not fitting:
+            break
+        chosen.append(max(fitting, key=lambda file: sum(file.summary.after.numbers().values())))
+        position = position.joined(chosen[-1].summary.after)
+    return Segment(files[0].member, start, tuple(chosen)) if chosen else None
+
+
+def _same_branch(file: File, position: Position) -> bool:
+    """Tell whether the file has written the very transactions that ``position`` ends with."""
+    wanted = {
+        (one.history, one.number): one.server
+        for one in position.last.values()
+        if one.number > file.summary.before.numbers().get(one.history, 0)
+    }
+    before = file.summary.before.last
+    for name, one in position.last.items():
+        there = before.get(name)
+        if there is not None and there.number == one.number and there.server != one.server:
+            return False
+    if not wanted:
+        return True
+    for done in binlog.transactions(file.summary.path):
+        key = (done.gtid.history, done.gtid.number)
+        if wanted.pop(key, done.gtid.server) != done.gtid.server:
+            return False
+        if not wanted:
+            return True
+    return all(file.summary.after.numbers().get(name, 0) < number for name, number in wanted)
+
+
+def _cut(segments: Sequence[Segment], until: Position) -> list[Segment]:
+    """Leave out the files that begin only after ``until``."""
+    kept = []
+    position = segments[0].start if segments else Position()
+    for segment in segments:
+        files = []
+        for file in segment.files:
+            if not position.holds(until):
+                files.append(file)
+            position = position.joined(file.summary.after)
+        if files:
+            kept.append(Segment(segment.member, segment.start, tuple(files)))
+    return kept
+
+
+def _only_forks(unreached: Sequence[File], forked: Sequence[File]) -> bool:
+    """Tell whether what cannot be reached only goes on from a branch that was left behind."""
+    ends = Position()
+    for file in forked:
+        ends = ends.joined(file.summary.after)
+    members = {file.member for file in forked}
+    return all(f.member in members and ends.holds(f.summary.before) for f in unreached)
+
+
+def _missing(
+    segments: Sequence[Segment],
+    unreached: Sequence[File],
+    position: Position,
+    until: Position | None,
+) -> str:
+    wanted = f"before {until}" if until is not None else "before the newest"
+    if not unreached:
+        return (
+            f"The archived binary log ends at {position or 'nothing'}, {wanted}: "
+            "ask for an earlier point."
+        )
+    first = min(unreached, key=lambda file: (file.summary.begun_at, file.words))
+    last = segments[-1].files[-1] if segments else None
+    name = _between(last, first)
+    return (
+        f"The binary log is missing from {position or 'its beginning'} to {first.summary.before}"
+        f": {name}, so nothing after {position or 'the backup'} can be restored."
+    )
+
+
+def _between(last: File | None, first: File) -> str:
+    match = _NAME.fullmatch(first.summary.path.name)
+    assert match is not None
+    width, number = len(match["number"]), int(match["number"])
+    name = f"{first.member}/{match['base']}.{number - 1:0{width}d}"
+    here = _NAME.fullmatch(last.summary.path.name) if last is not None else None
+    if here is not None and last is not None and last.member == first.member:
+        missing = range(int(here["number"]) + 1, number)
+        if len(missing) > 1:
+            return f"{first.member}/{match['base']}.{missing[0]:0{width}d} up to {name} are gone"
+    return f"{name} is gone"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a time falls: the position just before it, and when the last one before it was."""
+
+    position: Position
+    last_at: datetime | None
+
+
+def at_time(chain: Chain, start: Position, moment: datetime) -> Cut:
+    """Return the last position all of which was committed before ``moment``.
+
+    The log knows whole seconds: a transaction of the second 7 is before 7.5 and not before 7.0.
+    """
+    position, last_at = start, None
+    for segment in chain.segments:
+        for file in segment.files:
+            for done in binlog.transactions(file.summary.path):
+                if position.holds(done.gtid):
+                    continue
+                if done.at >= moment:
+                    return Cut(position, last_at)
+                position, last_at = position.after(done.gtid), done.at
+    return Cut(position, last_at)
