@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from dbops.engines.mysql.gtid import Gtid, Position, of
 from dbops.errors import VerificationFailed
@@ -21,7 +22,7 @@ _HEADER = struct.Struct("<IBIIIH")
 _FORMAT, _QUERY, _XID, _STOP, _ROTATE = 15, 2, 16, 3, 4
 _ENCRYPTED, _GTID, _GTID_LIST = 164, 162, 163
 _XA_PREPARE = 38
-_STANDALONE, _DDL = 1, 32
+_STANDALONE = 1
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,21 @@ class Transaction:
     at: datetime
 
 
+class Run(NamedTuple):
+    """Transactions of one history that one server wrote without a break."""
+
+    history: str
+    server: int
+    first: int
+    last: int
+
+
 @dataclass(frozen=True)
 class Summary:
     """What one file holds: the position before it, the one after it, and when that was.
 
-    ``closed`` says that the server went on to another file. ``size`` is how far whole events go.
+    ``closed`` says that the server went on to another file, ``size`` is that of the file, and
+    ``runs`` say which servers have written it.
     """
 
     path: Path
@@ -46,11 +57,14 @@ class Summary:
     last_at: datetime
     closed: bool
     size: int
+    runs: tuple[Run, ...] = ()
 
-    @property
-    def empty(self) -> bool:
-        """Whether the file holds no transaction."""
-        return self.before == self.after
+    def writer(self, history: str, number: int) -> int | None:
+        """Return which server wrote that transaction in this file, None when it is not here."""
+        for run in self.runs:
+            if run.history == history and run.first <= number <= run.last:
+                return run.server
+        return None
 
 
 def summary(path: Path) -> Summary:
@@ -60,7 +74,8 @@ def summary(path: Path) -> Summary:
     """
     before, last = Position(), Position()
     begun = newest = datetime.fromtimestamp(0, UTC)
-    closed, end = False, 4
+    closed, size = False, _size(path)
+    runs: dict[str, list[Run]] = {}
     pending: Gtid | None = None
     for event in _events(path):
         at = datetime.fromtimestamp(event.timestamp, UTC) if event.timestamp else newest
@@ -69,14 +84,28 @@ def summary(path: Path) -> Summary:
         elif event.kind == _FORMAT:
             begun = newest = at
         elif event.kind == _GTID:
-            pending, _ = _gtid(event)
+            pending = _gtid(event)
         elif event.kind in (_STOP, _ROTATE):
             closed = True
         if pending is not None and event.ends:
+            _extend(runs.setdefault(pending.history, []), pending)
             last, newest, pending = last.after(pending), at, None
-        if pending is None:
-            end = event.end
-    return Summary(path, before, last, begun, newest, closed, end)
+    found = tuple(run for group in runs.values() for run in group)
+    return Summary(path, before, last, begun, newest, closed, size, found)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise VerificationFailed(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _extend(runs: list[Run], done: Gtid) -> None:
+    if runs and runs[-1].server == done.server:
+        runs[-1] = runs[-1]._replace(last=done.number)
+    else:
+        runs.append(Run(done.history, done.server, done.number, done.number))
 
 
 def transactions(path: Path) -> Iterator[Transaction]:
@@ -84,7 +113,7 @@ def transactions(path: Path) -> Iterator[Transaction]:
     pending: Gtid | None = None
     for event in _events(path):
         if event.kind == _GTID:
-            pending, _ = _gtid(event)
+            pending = _gtid(event)
         if pending is not None and event.ends:
             yield Transaction(pending, datetime.fromtimestamp(event.timestamp, UTC))
             pending = None
@@ -153,9 +182,9 @@ def _flags(body: bytes) -> int:
     return body[12] if len(body) > 12 else 0
 
 
-def _gtid(event: _Event) -> tuple[Gtid, int]:
+def _gtid(event: _Event) -> Gtid:
     number, domain = struct.unpack_from("<QI", event.body)
-    return Gtid(str(domain), event.server, number), _flags(event.body)
+    return Gtid(str(domain), event.server, number)
 
 
 def _gtid_list(body: bytes) -> Position:

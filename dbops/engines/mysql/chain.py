@@ -10,14 +10,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from dbops.engines.mysql import binlog
 from dbops.engines.mysql.binlog import Summary
 from dbops.engines.mysql.gtid import Position
 from dbops.errors import VerificationFailed
 
-_NAME = re.compile(r"(?P<base>.+)\.(?P<number>\d{6,})")
+NAME = re.compile(r"(?P<base>.+)\.(?P<number>\d{6,})")
 
 
 @dataclass(frozen=True)
@@ -61,17 +60,19 @@ class Chain:
         return sum(len(segment.files) for segment in self.segments)
 
 
-def archived(root: Path) -> list[File]:
-    """Return every file below ``root/MEMBER/SESSION/``, leaving out copies that are shorter."""
+def longest(files: Sequence[File]) -> list[File]:
+    """Return each file once: of two copies, of which one was cut off, the longer."""
     best: dict[tuple[str, str, str], File] = {}
-    for path in sorted(root.glob("*/*/*")):
-        if not path.is_file() or not _NAME.fullmatch(path.name) or path.stat().st_size <= 4:
-            continue
-        file = File(path.parent.parent.name, binlog.summary(path))
-        key = (file.member, path.name, str(file.summary.before))
-        if key not in best or best[key].summary.size <= file.summary.size:
+    for file in files:
+        key = (file.member, file.summary.path.name, str(file.summary.before))
+        there = best.get(key)
+        if there is None or _reach(there) <= _reach(file):
             best[key] = file
     return list(best.values())
+
+
+def _reach(file: File) -> tuple[int, int]:
+    return sum(file.summary.after.numbers().values()), file.summary.size
 
 
 def follow(files: Sequence[File], start: Position, until: Position | None = None) -> Chain:
@@ -120,32 +121,41 @@ def _of_member(files: Sequence[File], start: Position) -> Segment | None:
         ]
         if not fitting:
             break
-        chosen.append(max(fitting, key=lambda file: sum(file.summary.after.numbers().values())))
+        chosen.append(max(fitting, key=_reach))
         position = position.joined(chosen[-1].summary.after)
     return Segment(files[0].member, start, tuple(chosen)) if chosen else None
 
 
 def _same_branch(file: File, position: Position) -> bool:
-    """Tell whether the file has written the very transactions that ``position`` ends with."""
-    wanted = {
-        (one.history, one.number): one.server
-        for one in position.last.values()
-        if one.number > file.summary.before.numbers().get(one.history, 0)
-    }
-    before = file.summary.before.last
+    """Tell whether the file has, or comes after, the very transactions that ``position`` ends with.
+
+    Two servers that both wrote after a failover used the same numbers for different transactions.
+    """
     for name, one in position.last.items():
-        there = before.get(name)
-        if there is not None and there.number == one.number and there.server != one.server:
+        before = file.summary.before.last.get(name)
+        if before is not None and before.number == one.number:
+            writer: int | None = before.server
+        else:
+            writer = file.summary.writer(name, one.number)
+        if writer is not None and writer != one.server:
             return False
-    if not wanted:
-        return True
-    for done in binlog.transactions(file.summary.path):
-        key = (done.gtid.history, done.gtid.number)
-        if wanted.pop(key, done.gtid.server) != done.gtid.server:
-            return False
-        if not wanted:
-            return True
-    return all(file.summary.after.numbers().get(name, 0) < number for name, number in wanted)
+    return True
+
+
+def before_time(files: Sequence[File], moment: datetime) -> list[File]:
+    """Return the files begun before ``moment``: what a later restore began is another history."""
+    return [file for file in files if file.summary.begun_at < moment]
+
+
+def toward(files: Sequence[File], point: Position) -> list[File]:
+    """Return the files that hold ``point`` or end before it, on whatever branch it lies."""
+    return [file for file in files if point.holds(file.summary.after) or _has(file, point)]
+
+
+def _has(file: File, point: Position) -> bool:
+    return any(
+        file.summary.writer(name, one.number) == one.server for name, one in point.last.items()
+    )
 
 
 def _cut(segments: Sequence[Segment], until: Position) -> list[Segment]:
@@ -194,11 +204,11 @@ def _missing(
 
 
 def _between(last: File | None, first: File) -> str:
-    match = _NAME.fullmatch(first.summary.path.name)
+    match = NAME.fullmatch(first.summary.path.name)
     assert match is not None
     width, number = len(match["number"]), int(match["number"])
     name = f"{first.member}/{match['base']}.{number - 1:0{width}d}"
-    here = _NAME.fullmatch(last.summary.path.name) if last is not None else None
+    here = NAME.fullmatch(last.summary.path.name) if last is not None else None
     if here is not None and last is not None and last.member == first.member:
         missing = range(int(here["number"]) + 1, number)
         if len(missing) > 1:

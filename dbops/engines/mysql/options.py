@@ -60,9 +60,9 @@ class Options(EngineOptions):
     repo_path: Path = Path("/var/lib/dbops-repository")
     repo_host: str | None = None
     repo_user: str = "dbops-repository"
-    repo_password_file: Path | None = None
-    repo_ssh_key: Path | None = None
-    repo_known_hosts: Path | None = None
+    repo_password_file: Path = Path("/etc/dbops/secrets/mysql-repository.key")
+    repo_ssh_key: Path = Path("/etc/dbops/secrets/repository.ssh")
+    repo_known_hosts: Path = Path("/etc/dbops/repository_known_hosts")
 
     backup_file: Path | None = None
     binlog_file: Path | None = None

@@ -33,7 +33,6 @@ def arguments(asked: str, config: Path, account: str) -> tuple[str, ...] | None:
         "--stream=mbstream",
         f"--user={account}",
         "--target-dir=/tmp",  # nothing is written there: all goes into the stream
-        "--slave-info",
         *((f"--incremental-lsn={found[1]}",) if found else ()),
     )
 
@@ -54,7 +53,7 @@ def main(given: Sequence[str] | None = None) -> int:
         print("mariadb-backup is not installed here: run provision.", file=sys.stderr)
         return _ABSENT
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/"}
-    os.execve(tool, [str(tool), *found], environment)
+    return os.execve(tool, [str(tool), *found], environment)
 
 
 if __name__ == "__main__":
