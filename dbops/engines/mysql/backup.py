@@ -1,8 +1,9 @@
 """Taking a backup: a member streams, the repository host stores, nothing lies on a disk between.
 
-``start_point`` of a manifest is the redo position (LSN) from which an incremental backup goes on and
-the age of the data directory it belongs to; ``stop_point`` is the GTID that it restores to. What is *not* here: the stream's other end
-(:mod:`.stream`), the binary log (:mod:`.archive`), the catalogue (:mod:`dbops.repository`).
+``start_point`` of a manifest is the redo position (LSN) from which an incremental backup goes on,
+with the age of the data directory that it belongs to; ``stop_point`` is the GTID that the backup
+restores to. What is *not* here: the stream's other end (:mod:`.stream`), the binary log
+(:mod:`.archive`), the catalogue (:mod:`dbops.repository`).
 """
 
 from __future__ import annotations

@@ -41,24 +41,19 @@ class Credentials:
     key: Path | None = None
 
 
-def local(
-    options: Options,
-    account: str = "root",
-    *,
-    socket: Path | None = None,
-    timeout_seconds: float = 30,
-) -> Connection:
-    """Return a connection over the socket as ``account``, here and in the server.
+def local(options: Options, account: str = "root", *, timeout_seconds: float = 30) -> Connection:
+    """Return a connection to the member on this host as ``account``, here and in the server.
 
     ``timeout_seconds`` bounds each answer, 0 for no limit. Raises Unreachable in one sentence.
     """
-    place = socket or options.socket
+    return over(options.socket, account, timeout_seconds)
+
+
+def over(socket: Path, account: str = "root", timeout_seconds: float = 30) -> Connection:
+    """Return a connection over ``socket``, as :func:`local`."""
+    where = {"unix_socket": str(socket), "user": account, "password": ""}
     with _acting_as(account):
-        return _open(
-            {"unix_socket": str(place), "user": account, "password": ""},
-            "the local server",
-            timeout_seconds,
-        )
+        return _open(where, "the local socket", timeout_seconds)
 
 
 def remote(options: Options, file: Path, member: str, *, timeout_seconds: float = 30) -> Connection:
