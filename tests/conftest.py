@@ -20,12 +20,25 @@ _BY_DIRECTORY = ("unit", "contract", "integration", "e2e")
 WriteTarget = Callable[..., Target]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by the directory it stands in."""
+    """Mark each test by the directory it stands in; what shares a server or a lab stays together.
+
+    With several workers (``-n 2 --dist loadgroup``) one engine's end-to-end tests are all run by
+    the same one, and so are those of one file elsewhere.
+    """
     for item in items:
         for part in item.path.parts:
             if part in _BY_DIRECTORY:
                 item.add_marker(part)
+        item.add_marker(pytest.mark.xdist_group(_together(item)))
+
+
+def _together(item: pytest.Item) -> str:
+    if "e2e" not in item.path.parts:
+        return str(item.path)
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    return str(parameters.get("site", item.path.parent.name))
 
 
 @pytest.fixture

@@ -79,19 +79,42 @@ class Site(Fleet):
     """One engine's hosts. Commands go over SSH, faults straight into the containers.
 
     ``beside`` are options of ansible-playbook for inventories beside the lab's own, ``strategy`` is
-    how its tasks are carried out. An engine's own fleet adds :meth:`heal`, :meth:`stored` and a
-    ``writing`` client.
+    how its tasks are carried out. ``controls`` are the prefix and the number of the engine's
+    hardening controls, ``profiles`` those that need not apply.
     """
 
     beside: tuple[str, ...] = ()
     strategy: str = "linear"
+    controls: tuple[str, int] = ("", 0)
+    profiles: frozenset[str] = frozenset()
 
     def who(self, host: str) -> str:
         """Return the account that runs ``dbops`` on ``host``."""
         return self.account if host == self.repository else "root"
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """This engine's hosts, whatever others the lab has."""
+        return fleet.FLEETS[self.engine]
+
+    def inside(self, host: str) -> str:
+        """Return what a server on ``host`` holds beside data: accounts, settings, privileges."""
+        return ""
+
+    def whole(self) -> bool:
+        """Return whether there is one primary and everybody follows it."""
+        raise NotImplementedError
+
+    def primary(self) -> str:
+        """Return the member that accepts writes; AssertionError unless it is exactly one."""
+        raise NotImplementedError
+
     def heal(self) -> None:
         """Make the cluster whole again after a test that broke it."""
+        raise NotImplementedError
+
+    def load(self) -> None:
+        """Fill the five tables unless they are there."""
         raise NotImplementedError
 
     def writing(self, path: Path) -> AbstractContextManager[None]:
@@ -192,7 +215,7 @@ class Site(Fleet):
     def powered(self) -> set[str]:
         """Return the hosts whose container runs."""
         names = set(podman("ps", "--format", "{{.Names}}").split())
-        return {host for host in self.lab.hosts if self.lab.container(host) in names}
+        return {host for host in self.hosts if self.lab.container(host) in names}
 
 
 def wait(done: Any, seconds: float, what: str, pause: float = 0.5) -> None:

@@ -1,43 +1,23 @@
-"""One lab for all end-to-end tests: bare hosts, ``site.yml``, real data and a first full backup.
-
-``DBOPS_KEEP_LAB=1`` leaves the lab up for the next run; ``DBOPS_LAB`` and ``DBOPS_LAB_RELEASE``
-choose another name and release.
-"""
+"""The fixtures of PostgreSQL's own tests."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
-from demo import flights, postgresql_data
-from lab import fleet
-from tests.e2e.postgresql.hosts import Load, Site, make
-from tests.e2e.postgresql.state import changes, state
+from tests.e2e.conftest import FleetOf
+from tests.e2e.postgresql.hosts import Load, Site
+from tests.e2e.state import changes, state
 
 
 @pytest.fixture(scope="session")
-def site() -> Iterator[Site]:
-    """Return the provisioned, filled and backed up fleet; it is torn down at the end."""
-    found = make(
-        os.environ.get("DBOPS_LAB", "test"), os.environ.get("DBOPS_LAB_RELEASE", "bookworm")
-    )
-    try:
-        fleet.up(found.lab)
-        play = found.run_play("site", ok=False)
-        assert play.status == 0, f"site.yml failed on the way to the tests:\n{play.last_lines}"
-        found.heal()
-        with psycopg.connect(found.dsn("flights_owner"), autocommit=True) as connection:
-            assert postgresql_data.load(connection) == flights.ROWS
-        if not found.backups():
-            found.take("full")
-        yield found
-    finally:
-        if os.environ.get("DBOPS_KEEP_LAB") != "1":
-            fleet.down(found.lab)
+def site(fleet_of: FleetOf) -> Site:
+    """Return the provisioned, filled and backed up fleet."""
+    found = fleet_of("postgresql")
+    assert isinstance(found, Site)
+    return found
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import psycopg
 
 from demo.postgresql import PostgresqlFleet
 from lab import faults
-from lab.fleet import Lab
 from lab.machine import LabError
 from tests.e2e import hosts
 from tests.e2e.hosts import wait
@@ -19,8 +18,41 @@ CLUSTER = PostgresqlFleet.cluster
 MEMBERS = PostgresqlFleet.members
 
 
+_SERVER = """
+SELECT 'role', r.rolname, to_jsonb(r) - 'oid' FROM pg_authid r ORDER BY 2;
+SELECT 'member', roleid::regrole, member::regrole FROM pg_auth_members ORDER BY 2, 3;
+SELECT 'setting', setdatabase, setrole, setconfig FROM pg_db_role_setting ORDER BY 2, 3;
+SELECT 'database', datname, datdba::regrole, datacl FROM pg_database ORDER BY 2;
+SELECT 'file', name, setting FROM pg_file_settings WHERE applied ORDER BY 2, 3;
+"""
+_DATABASE = """
+SELECT 'schema', nspname, nspowner::regrole, nspacl FROM pg_namespace
+WHERE nspname !~ '^pg_(toast_)?temp' ORDER BY 2;
+SELECT 'relation', oid::regclass::text, relowner::regrole, relacl FROM pg_class
+WHERE relnamespace >= 16384 AND relkind NOT IN ('t', 'i') ORDER BY 2;
+SELECT 'function', oid::regprocedure::text, proacl FROM pg_proc WHERE proacl IS NOT NULL ORDER BY 2;
+SELECT 'default', defaclrole::regrole, defaclnamespace::regnamespace, defaclobjtype, defaclacl
+FROM pg_default_acl ORDER BY 2, 3, 4;
+"""
+
+
 class Site(PostgresqlFleet, hosts.Site):
     """The lab's PostgreSQL hosts."""
+
+    controls = ("PG", 30)
+    profiles = frozenset({"PG-15"})  # pgaudit is a profile, off by default
+
+    def inside(self, host: str) -> str:
+        """Return roles, settings and privileges of the server on ``host``."""
+        if host not in MEMBERS:
+            return ""
+        psql = "cd /; runuser -u postgres -- psql -XAtq"
+        text = self.root(host, f"{psql} postgres <<'SQL'\n{_SERVER}\n{_DATABASE}\nSQL")
+        return text + "\n" + self.root(host, f"{psql} flights <<'SQL'\n{_DATABASE}\nSQL")
+
+    def whole(self) -> bool:
+        """Return whether there is one primary with its standby streaming from it."""
+        return self.streaming()
 
     def ask(self, host: str, query: str, ok: bool = True) -> str:
         """Return psql's answer to a query as the superuser of ``host``."""
@@ -91,7 +123,7 @@ class Site(PostgresqlFleet, hosts.Site):
         if self.streaming():
             return
         running = self.powered()
-        for host in self.lab.hosts:
+        for host in self.hosts:
             if host not in running:
                 faults.start(self.lab, host)
         try:
@@ -128,8 +160,3 @@ class Load(hosts.Load):
                 (self._first, self._last),
             ).fetchall()
         return {int(row[0]): float(row[1]) for row in rows}
-
-
-def make(name: str, release: str) -> Site:
-    """Return the fleet called ``name``."""
-    return Site(Lab(name, release))

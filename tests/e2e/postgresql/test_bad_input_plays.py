@@ -17,9 +17,6 @@ pytestmark = pytest.mark.usefixtures("nothing_changes")
 @pytest.mark.parametrize(
     ("verb", "extra", "status", "names"),
     [
-        ("restore", {"dbops_confirm": "flight"}, 5, ["flight", "Nothing was changed"]),
-        ("restore", {}, 5, ["exact name", "Nothing was changed"]),
-        ("switchover", {"dbops_confirm": "flight"}, 5, ["Nothing was changed"]),
         ("site", {"postgresql_max_conections": 5}, 5,
          ["postgresql_max_conections", "did you mean postgresql_max_connections?"]),
         ("secure", {"postgresql_backup_password": ""}, 5, ["postgresql_backup_password", "secret"]),

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lab import faults
-from tests.e2e.hosts import wait
 from tests.e2e.postgresql.hosts import CLUSTER, Load, Site
 
 _REPOSITORY = "/var/lib/pgbackrest"
@@ -45,18 +44,6 @@ def test_a_backup_killed_half_way_is_never_listed_and_the_next_one_succeeds(load
     assert site.dbops("backup1", "backup", "verify").status == 0
     site.dbops("drill1", "drill", "run")
     load.nothing_lost()
-
-
-def test_of_two_backups_at_once_the_second_ends_with_status_8(whole: Site) -> None:
-    before = _ids(whole)
-    first = whole.start("backup1", "backup", "take", "--type", "incremental")
-    lock = f"[ -s /var/lib/dbops/{CLUSTER}/backup.lock ] && echo held"
-    wait(lambda: whole.root("backup1", lock, ok=False) == "held", 20, "the first one's lock", 0.05)
-    second = whole.take("incremental", ok=False)
-    assert second.status == 8, second.said
-    assert "running" in second.said
-    assert first.wait(120) == 0
-    assert len(_ids(whole)) == len(before) + 1
 
 
 @contextmanager

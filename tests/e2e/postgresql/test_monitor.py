@@ -51,7 +51,7 @@ def _scrape(site: Site, host: str) -> Page:
 
 
 def test_every_host_answers_with_the_same_labels(whole: Site) -> None:
-    for host in whole.lab.hosts:
+    for host in whole.hosts:
         page = _scrape(whole, host)
         assert page.value("dbops_up") == 1
         about = [s for s in page.samples if s.name != "dbops_exporter_target_file_unusable"]

@@ -118,7 +118,7 @@ def _everything(site: Site, seen: Seen) -> None:
     seen.outputs["restore"] = site.run_play("restore", *confirm, *_LOUD).output
     site.wait_streaming()
     _log_in(site)
-    for host in site.lab.hosts:
+    for host in site.hosts:
         seen.outputs[f"check on {host}"] = site.dbops(host, "check", ok=False).said
 
 

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
-import pytest
-
-from lab import fleet
-from tests.e2e.postgresql.hosts import MEMBERS, Site
-from tests.e2e.postgresql.state import changes, state
+from tests.e2e.postgresql.hosts import Site
+from tests.e2e.state import changes, state
 
 _HBA = "host all all 0.0.0.0/0 trust"
 _MADE_BY_HAND = ("intruder", "stranger")
@@ -27,19 +20,6 @@ _TOLD = (
     "-database flights: table flights.flights: DELETE to flights_writer",
     "+database flights: database flights: CONNECT to flights_writer",
 )
-
-
-def test_a_second_run_changes_nothing(whole: Site) -> None:
-    before = state(whole)
-    whole.converged()
-    assert changes(before, state(whole)) == []
-
-
-def test_mitogen_finds_nothing_to_change_either(
-    whole: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(whole, "strategy", "dbops_fast")
-    whole.converged()
 
 
 def _drift(site: Site) -> None:
@@ -91,44 +71,3 @@ def test_what_was_changed_by_hand_is_told_then_taken_back(whole: Site) -> None:
         _forget(site)
     assert left == "0", "a role made by hand may still log in"
     assert changes(clean, state(site)) == []
-
-
-def test_a_check_of_the_mended_fleet_has_nothing_to_tell(whole: Site) -> None:
-    before = state(whole)
-    play = whole.run_play("site", "--check", "--diff")
-    assert play.changes == []
-    assert play.changed == {}
-    assert "+++" not in play.output
-    assert changes(before, state(whole)) == []
-
-
-@pytest.mark.parametrize("member", MEMBERS)
-def test_no_control_of_the_audit_fails(whole: Site, member: str) -> None:
-    findings = whole.dbops(member, "audit", "--json").json()
-    assert [finding["control_id"] for finding in findings] == [f"PG-{n:02}" for n in range(1, 31)]
-    odd = {f["control_id"]: f["detail"] for f in findings if f["status"] != "pass"}
-    assert odd.keys() <= {"PG-15"}, odd  # pgaudit is a profile, off by default
-
-
-def test_every_check_is_ok_on_every_host(whole: Site) -> None:
-    whole.dbops("backup1", "backup", "verify")
-    whole.dbops("drill1", "drill", "run")
-    for host in whole.lab.hosts:
-        done = whole.dbops(host, "check")
-        assert done.stdout.count(": OK") > 5, done.said
-        assert "FAILED" not in done.stdout, done.said
-
-
-def test_fleet_status_shows_every_host(whole: Site) -> None:
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("dbops")), "fleet", "status", "-i",
-         str(whole.inventory)],
-        cwd=fleet.CHECKOUT, env={**whole.environment(), "COLUMNS": "200"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    rows = [line.split() for line in done.stdout.splitlines() if " flights " in line]
-    assert [row[0] for row in rows] == sorted(whole.lab.hosts)
-    roles = {row[0]: row[6] for row in rows}
-    assert roles[whole.primary()] == "primary"
-    assert roles[whole.standby()] == "replica"

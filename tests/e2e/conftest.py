@@ -1,0 +1,56 @@
+"""One lab for each engine's end-to-end tests: bare hosts, ``site.yml``, real data, a full backup.
+
+``DBOPS_KEEP_LAB=1`` leaves the labs up for the next run; ``DBOPS_LAB`` (``test``) begins their
+names and ``DBOPS_LAB_RELEASE`` chooses another release.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from importlib import import_module
+
+import pytest
+
+from lab import fleet
+from lab.fleet import Lab
+from tests.e2e.hosts import Site
+
+FleetOf = Callable[[str], Site]
+
+
+@pytest.fixture(scope="session")
+def fleet_of() -> Iterator[FleetOf]:
+    """Return a function that gives an engine's fleet, provisioned, filled and backed up.
+
+    It is made at the first call and torn down at the end; one that cannot be made is not tried
+    again.
+    """
+    name = os.environ.get("DBOPS_LAB", "test")
+    release = os.environ.get("DBOPS_LAB_RELEASE", "bookworm")
+    made: dict[str, Site] = {}
+    tried: set[str] = set()
+
+    def get(engine: str) -> Site:
+        if engine not in made:
+            assert engine not in tried, f"{engine}'s fleet could not be made: see the first failure"
+            tried.add(engine)
+            lab = Lab(f"{name}-{engine}", release, (engine,))
+            made[engine] = _filled(import_module(f"tests.e2e.{engine}.hosts").Site(lab))
+        return made[engine]
+
+    yield get
+    if os.environ.get("DBOPS_KEEP_LAB") != "1":
+        for engine in tried:
+            fleet.down(Lab(f"{name}-{engine}", release, (engine,)))
+
+
+def _filled(site: Site) -> Site:
+    fleet.up(site.lab)
+    play = site.run_play("site", ok=False)
+    assert play.status == 0, f"site.yml failed on the way to the tests:\n{play.last_lines}"
+    site.heal()
+    site.load()
+    if not any(backup["kind"] == "full" for backup in site.backups()):
+        site.take("full")
+    return site

@@ -1,0 +1,64 @@
+"""Drills: proven with production away, and red without isolation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lab import faults
+from tests.e2e.hosts import Load, Site
+
+
+def _last(site: Site) -> dict[str, Any]:
+    done: list[dict[str, Any]] = site.dbops(site.drill, "drill", "history", "--json").json()
+    return done[-1]
+
+
+def _scratch_is_gone(site: Site) -> bool:
+    path = f"/var/lib/dbops/{site.cluster}/scratch"
+    return site.root(site.drill, f"ls -d {path} 2>/dev/null || echo gone", ok=False) == "gone"
+
+
+def test_a_drill_needs_no_production_host(load: Load) -> None:
+    site = load.site
+    with load.running():
+        load.more(50)
+        site.take("full")
+        load.more(50)
+        site.take("log")
+    first, second = site.members
+    with faults.frozen(site.lab, first), faults.frozen(site.lab, second):
+        site.dbops(site.drill, "drill", "run")
+    record = _last(site)
+    assert record["proven"] is True
+    assert record["tables"]
+    assert all(table["equal"] for table in record["tables"])
+    assert sum(table["rows_expected"] for table in record["tables"]) > 300_000
+    assert 0 <= record["rpo_seconds"] <= record["rpo_objective_seconds"]
+    assert 0 < record["rto_seconds"] <= record["rto_objective_seconds"]
+    assert _scratch_is_gone(site)
+    site.heal()
+
+
+def test_a_drill_without_isolation_starts_nothing_and_is_red(whole: Site) -> None:
+    fake = "/usr/local/sbin/unshare"
+    script = '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done; shift; exec "$@"\n'
+    whole.root(whole.drill, f"cat > {fake} <<'END'\n{script}END\nchmod 0755 {fake}")
+    try:
+        done = whole.dbops(whole.drill, "drill", "run", ok=False)
+    finally:
+        whole.root(whole.drill, f"rm {fake}")
+    assert done.status == 6, done.said
+    assert "solation is not proven" in done.said
+    record = _last(whole)
+    assert record["proven"] is False
+    names = [step["name"] for step in record["steps"] if step["name"] != "clean-up"]
+    assert names == ["isolation"]
+    assert _scratch_is_gone(whole)
+
+
+def test_the_report_is_one_page_that_fetches_nothing(whole: Site) -> None:
+    page = whole.dbops(whole.drill, "drill", "report", "--output", "-").stdout
+    assert page.startswith("<!DOCTYPE html>")
+    assert whole.cluster in page
+    assert "<script" not in page
+    assert "http" not in page.replace("http://www.w3.org", "")

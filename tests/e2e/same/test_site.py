@@ -1,0 +1,70 @@
+"""A converged fleet stays as it is, its checks and controls hold, and it shows how it stands."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab import fleet
+from tests.e2e.hosts import Site
+from tests.e2e.state import changes, state
+
+
+def test_a_second_run_changes_nothing(whole: Site) -> None:
+    before = state(whole)
+    whole.converged()
+    assert changes(before, state(whole)) == []
+
+
+def test_mitogen_finds_nothing_to_change_either(
+    whole: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole, "strategy", "dbops_fast")
+    whole.converged()
+
+
+def test_a_check_of_a_converged_fleet_has_nothing_to_tell(whole: Site) -> None:
+    before = state(whole)
+    play = whole.run_play("site", "--check", "--diff")
+    assert play.changes == []
+    assert play.changed == {}
+    assert "+++" not in play.output
+    assert changes(before, state(whole)) == []
+
+
+def test_no_control_of_the_audit_fails(whole: Site) -> None:
+    prefix, number = whole.controls
+    for member in whole.members:
+        findings = whole.dbops(member, "audit", "--json").json()
+        ids = [finding["control_id"] for finding in findings]
+        assert ids == [f"{prefix}-{n:02}" for n in range(1, number + 1)]
+        odd = {f["control_id"]: f["detail"] for f in findings if f["status"] != "pass"}
+        assert odd.keys() <= whole.profiles, (member, odd)
+
+
+def test_every_check_is_ok_on_every_host(whole: Site) -> None:
+    whole.dbops(whole.repository, "backup", "verify")
+    whole.dbops(whole.drill, "drill", "run")
+    for host in whole.hosts:
+        done = whole.dbops(host, "check")
+        assert done.stdout.count(": OK") > 5, done.said
+        assert "FAILED" not in done.stdout, done.said
+
+
+def test_fleet_status_shows_every_host(whole: Site) -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("dbops")), "fleet", "status", "-i",
+         str(whole.inventory)],
+        cwd=fleet.CHECKOUT, env={**whole.environment(), "COLUMNS": "200"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if f" {whole.cluster} " in line]
+    assert [row[0] for row in rows] == sorted(whole.hosts)
+    assert {row[2] for row in rows} == {whole.engine}
+    roles = {row[0]: row[6] for row in rows if row[0] in whole.members}
+    assert roles.pop(whole.primary()) == "primary"
+    assert set(roles.values()) == {"replica"}
