@@ -34,7 +34,7 @@ class Transaction:
 
 
 class Run(NamedTuple):
-    """Transactions of one history that one server wrote without a break."""
+    """Transactions of one history that one server wrote, their numbers without a gap."""
 
     history: str
     server: int
@@ -102,7 +102,7 @@ def _size(path: Path) -> int:
 
 
 def _extend(runs: list[Run], done: Gtid) -> None:
-    if runs and runs[-1].server == done.server:
+    if runs and runs[-1].server == done.server and runs[-1].last + 1 == done.number:
         runs[-1] = runs[-1]._replace(last=done.number)
     else:
         runs.append(Run(done.history, done.server, done.number, done.number))

@@ -149,7 +149,9 @@ def _position(reader: Connection, place: tuple[str, int] | None) -> Position | N
         return None
     text = client.value(reader, "SELECT BINLOG_GTID_POS(%s, %s)", place)
     if text is None:
-        raise CommandFailed(f"The server no longer has its binary log {place[0]}: run again.")
+        raise CommandFailed(
+            f"The server cannot tell the GTID of its place in {place[0]}: run again."
+        )
     return gtid.parse(str(text))
 
 

@@ -68,6 +68,8 @@ class Server:
             "--event-scheduler=OFF",
             "--rpl-semi-sync-master-enabled=0",
             "--max-allowed-packet=1073741824",
+            # What was logged as a statement is logged as one again, and keeps its name.
+            "--binlog-format=MIXED",
             # Nobody writes here but the replay, and the server is shut down in order after it.
             "--sync-binlog=0",
             "--innodb-flush-log-at-trx-commit=0",
