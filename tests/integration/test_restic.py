@@ -1,0 +1,278 @@
+"""The restic repository, with the real restic: what is torn, damaged, locked or not allowed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dbops.errors import CommandFailed, ConfigError, DbopsError, Refused
+from dbops.restic import Repository
+from dbops.runner import Command
+
+pytestmark = pytest.mark.integration
+SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
+
+
+def password(path: Path, text: str = "a long passphrase\n") -> Path:
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repository:
+    made = Repository(str(tmp_path / "repo"), password(tmp_path / "key"))
+    assert made.init()
+    return made
+
+
+def shell(script: str) -> Command:
+    return Command(("/bin/sh", "-c", script), title="the producer")
+
+
+def ids(repo: Repository) -> list[str]:
+    return [snapshot.snapshot_id for snapshot in repo.snapshots()]
+
+
+def test_a_stream_comes_back_whole(repo: Repository, tmp_path: Path) -> None:
+    said: list[str] = []
+    saved = repo.save_stream(
+        shell("echo position 7 >&2; seq 1 400000"), "base.rdb", ("full", "id-1"), said.append
+    )
+    assert saved.bytes_read == 2_688_895
+    assert 0 < saved.bytes_stored < saved.bytes_read
+    assert "position 7" in said
+    (snapshot,) = repo.snapshots("id-1")
+    assert snapshot.snapshot_id == saved.snapshot_id
+    assert (snapshot.tags, snapshot.paths) == (("full", "id-1"), ("/base.rdb",))
+    done = repo.dump(saved.snapshot_id, "base.rdb", Command(("wc", "-lc")))
+    assert done.stdout.split() == ["400000", "2688895"]
+    repo.restore(saved.snapshot_id, tmp_path / "out")
+    assert (tmp_path / "out" / "base.rdb").stat().st_size == 2_688_895
+    assert repo.check().problems == ()
+
+
+def test_init_is_done_once_and_opens_to_the_group(repo: Repository) -> None:
+    assert not repo.init()
+    assert repo.folder is not None
+    saved = repo.save_text("x", "a")
+    modes = {oct(path.stat().st_mode & 0o777) for path in repo.folder.rglob("*") if path.is_file()}
+    assert modes == {"0o440"}
+    assert (repo.folder / "data").stat().st_mode & 0o777 == 0o750
+    assert ids(repo) == [saved.snapshot_id]
+
+
+def test_folders_and_text(repo: Repository, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "1").write_text("é")
+    saved = repo.save_paths([folder])
+    assert repo.read_text(saved.snapshot_id, str(folder / "1")) == "é"
+    assert repo.read_text(repo.save_text("ü\n", "note").snapshot_id, "note") == "ü\n"
+
+
+def test_a_path_that_is_not_there_leaves_no_snapshot(repo: Repository, tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("x")
+    with pytest.raises(CommandFailed, match="absent"):
+        repo.save_paths([tmp_path / "there", tmp_path / "absent"])
+    assert ids(repo) == []
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "exit 3",
+        "head -c 100000 /dev/urandom; exit 3",
+        "head -c 30000000 /dev/urandom; exit 3",
+        "head -c 3000000 /dev/urandom; sleep 1; kill -9 $$",
+        "kill -9 $$",
+    ],
+)
+def test_a_torn_producer_is_never_listed(repo: Repository, script: str) -> None:
+    with pytest.raises(CommandFailed, match=r"the producer failed with exit status (3|-9): tears"):
+        repo.save_stream(shell(f"echo tears >&2; {script}"), "base.rdb")
+    assert ids(repo) == []
+    assert repo.save_text("x", "a").snapshot_id in ids(repo)
+
+
+@pytest.mark.parametrize("after", [0.1, 0.4, 0.8, 1.5])
+def test_a_killed_restic_leaves_no_snapshot_and_no_hindrance(
+    repo: Repository, after: float
+) -> None:
+    def kill() -> None:
+        time.sleep(after)
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            argv = entry.read_bytes().split(b"\0") if entry.exists() else []
+            if argv and argv[0] == b"restic" and repo.location.encode() in argv:
+                os.kill(int(entry.parent.name), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(CommandFailed, match="killed"):
+        repo.save_stream(shell("head -c 1000000 /dev/urandom; sleep 5"), "base.rdb")
+    killer.join()
+    assert ids(repo) == []
+    saved = repo.save_text("x", "a")
+    assert repo.forget([saved.snapshot_id])
+    repo.prune()
+    assert ids(repo) == []
+
+
+def test_a_wrong_passphrase_is_one_clear_sentence(repo: Repository, tmp_path: Path) -> None:
+    other = Repository(repo.location, password(tmp_path / "other", "wrong\n"))
+    for act in (other.exists, other.init, other.snapshots, lambda: other.save_text("x", "a")):
+        with pytest.raises(ConfigError, match=r"^The passphrase in .*other does not open .*\.$"):
+            act()
+    with pytest.raises(ConfigError, match="passphrase"):
+        other.check()
+
+
+def test_the_passphrase_is_on_no_command_line_and_its_file_is_private(repo: Repository) -> None:
+    assert not any("a long passphrase" in word for word in repo.command("backup").argv)
+    repo.password_file.chmod(0o640)
+    with pytest.raises(ConfigError, match="open to others"):
+        repo.snapshots()
+
+
+def test_no_repository_is_said_so(tmp_path: Path) -> None:
+    nowhere = Repository(str(tmp_path / "none"), password(tmp_path / "key"))
+    assert not nowhere.exists()
+    with pytest.raises(ConfigError, match="no repository at"):
+        nowhere.snapshots()
+
+
+def test_two_at_once_both_come_through(repo: Repository) -> None:
+    found: list[object] = []
+
+    def save(name: str) -> None:
+        found.append(repo.save_stream(shell("sleep 1; head -c 2000000 /dev/urandom"), name))
+
+    threads = [threading.Thread(target=save, args=(name,)) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.9)
+    assert repo.forget(["0" * 64])
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2
+    assert {path for snapshot in repo.snapshots() for path in snapshot.paths} == {"/a", "/b"}
+    assert repo.check().problems == ()
+
+
+def test_nothing_is_forgotten_under_a_running_backup(repo: Repository) -> None:
+    saved = repo.save_text("x", "a")
+    running = threading.Thread(target=lambda: repo.save_stream(shell("sleep 9; echo"), "b"))
+    running.start()
+    time.sleep(1.5)
+    assert not repo.forget([saved.snapshot_id])
+    assert saved.snapshot_id in ids(repo)
+    running.join()
+    assert repo.forget([saved.snapshot_id])
+
+
+def flip(path: Path, offset: int) -> None:
+    path.chmod(0o640)
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+
+
+def biggest(repo: Repository) -> Path:
+    assert repo.folder is not None
+    return max(repo.folder.glob("data/*/*"), key=lambda path: path.stat().st_size)
+
+
+def test_a_flipped_byte_is_found_and_named(repo: Repository) -> None:
+    hit = repo.save_stream(Command(("head", "-c", "9000000", "/dev/urandom")), "hit")
+    fine = repo.save_text("fine", "fine")
+    pack = biggest(repo)
+    flip(pack, 500_000)
+    found = repo.check()
+    assert found.files_checked > 4
+    assert any(f"pack {pack.name} is damaged" in problem for problem in found.problems)
+    assert any(hit.snapshot_id in problem for problem in found.problems)
+    assert not any(fine.snapshot_id in problem for problem in found.problems)
+    with pytest.raises(CommandFailed, match=r"dump of hit failed"):
+        repo.dump(hit.snapshot_id, "hit", Command(("dd", "of=/dev/null")))
+    assert repo.read_text(fine.snapshot_id, "fine") == "fine"
+
+
+@pytest.mark.parametrize("kind", ["index", "snapshots", "keys", "config"])
+def test_a_flipped_byte_in_any_other_file_is_found_too(repo: Repository, kind: str) -> None:
+    repo.save_text("a", "a")
+    assert repo.folder is not None
+    place = repo.folder / kind
+    file = place if place.is_file() else next(iter(place.iterdir()))
+    flip(file, 40)
+    try:
+        problems = repo.check().problems
+    except DbopsError as error:
+        assert "damaged" in str(error)
+    else:
+        assert any(file.name[:8] in problem for problem in problems)
+
+
+def test_a_missing_pack_is_found(repo: Repository) -> None:
+    hit = repo.save_stream(Command(("head", "-c", "100000", "/dev/urandom")), "hit")
+    pack = biggest(repo)
+    pack.unlink()
+    problems = repo.check().problems
+    assert any(pack.name in problem for problem in problems)
+    assert any(hit.snapshot_id in problem for problem in problems)
+
+
+@pytest.mark.skipif(not SFTP_SERVER.exists(), reason="needs openssh-sftp-server")
+def test_a_reader_by_sftp_reads_and_cannot_write(repo: Repository, tmp_path: Path) -> None:
+    saved = repo.save_text("text", "a")
+    server = f"{SFTP_SERVER} -R"
+    reader = Repository(
+        f"sftp:dbops-reader@nowhere:{repo.location}",
+        repo.password_file,
+        cache_dir=tmp_path / "cache",
+        read_only=True,
+        sftp_command=server,
+    )
+    assert ids(reader) == [saved.snapshot_id]
+    assert reader.read_text(saved.snapshot_id, "a") == "text"
+    assert reader.check().problems == ()
+    for act in (
+        lambda: reader.save_text("x", "a"),
+        lambda: reader.forget([saved.snapshot_id]),
+        reader.prune,
+    ):
+        with pytest.raises(Refused, match="only read from this host"):
+            act()
+    taken_over = Repository(reader.location, repo.password_file, sftp_command=server)
+    for act in (
+        lambda: taken_over.save_text("x", "a"),
+        lambda: taken_over.forget([saved.snapshot_id]),
+        taken_over.prune,
+    ):
+        with pytest.raises(DbopsError):
+            act()
+    assert ids(repo) == [saved.snapshot_id]
+
+
+def test_ssh_that_does_not_answer_is_unreachable(repo: Repository, tmp_path: Path) -> None:
+    reader = Repository(
+        "sftp:dbops-reader@127.0.0.1:/none",
+        repo.password_file,
+        ssh_key=tmp_path / "no key",
+        known_hosts=tmp_path / "no hosts",
+        read_only=True,
+        cache_dir=tmp_path / "cache",
+    )
+    command = " ".join(reader.command("snapshots").argv)
+    for part in ("BatchMode=yes", "StrictHostKeyChecking=yes", "UserKnownHostsFile="):
+        assert part in command
+    if shutil.which("ssh") is None or subprocess.run(["true"], check=False).returncode:
+        pytest.skip("needs ssh")
+    with pytest.raises(DbopsError, match="cannot be reached"):
+        reader.snapshots()
