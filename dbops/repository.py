@@ -3,7 +3,7 @@
 A backup is a manifest and the snapshots that hold its bytes. All manifests stand in one small
 document, kept as a snapshot of its own that is superseded by each change; a backup is listed only
 when its manifest is there *and* all its snapshots are. What is *not* here: restic's commands
-(:mod:`dbops.restic`) and what an engine's streams hold.
+(:mod:`dbops.restic`), letting backups go (:mod:`dbops.expiry`) and what an engine's streams hold.
 
 Ids: a full backup ``20260102-030405F``, an incremental one ``<full id>_20260103-030405I``, a log
 entry ``<anything>L``. ``parent_id`` of an incremental is the backup that it builds upon. A log
@@ -13,17 +13,33 @@ entry with the same parent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import time as clock
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
-from dbops.contract import Catalogue, Progress, RecoveryWindow, VerifyResult
+from pydantic import ValidationError
+
+from dbops import lock, status
+from dbops.contract import Backup, Catalogue, Progress, RecoveryWindow, VerifyResult
+from dbops.errors import Busy, CommandFailed, ConfigError, VerificationFailed
 from dbops.manifest import Kind, Manifest
 from dbops.restic import Repository
+from dbops.restic_check import Inspection, inspect
+from dbops.restic_output import Listing, Snapshot
 from dbops.runner import Plan
 from dbops.targets import Model, Target
+
+TAG = "dbops-catalogue"
+FILE = "catalogue.json"
+_GENERATION = "generation-"
+_CONTENT = "content-"
+_LOCK_WAIT_SECONDS = 120.0
+READABLE_HOURS = 3
 
 
 class RepositoryOptions(Protocol):
@@ -42,9 +58,9 @@ class RepositoryOptions(Protocol):
     @property
     def repo_password_file(self) -> Path: ...
     @property
-    def repo_ssh_key(self) -> Path: ...
+    def repo_ssh_key(self) -> Path | None: ...
     @property
-    def repo_known_hosts(self) -> Path: ...
+    def repo_known_hosts(self) -> Path | None: ...
     @property
     def repo_user(self) -> str: ...
 
@@ -61,6 +77,15 @@ class Entry(Model):
         return self.manifest.backup_id
 
 
+class Document(Model):
+    """The catalogue as it is stored. ``dropped`` are snapshots that may be forgotten by now."""
+
+    schema_version: Literal[1] = 1
+    generation: int
+    entries: tuple[Entry, ...]
+    dropped: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Route:
     """How to restore: ``chain`` from the full backup on, oldest first, then ``log`` if any."""
@@ -71,12 +96,31 @@ class Route:
 
 def open_repository(target: Target, opts: RepositoryOptions) -> Repository:
     """Return the repository of a cluster, to write on its host and read-only elsewhere."""
-    raise NotImplementedError
+    if opts.repo_host is None:
+        return Repository(str(opts.repo_path), opts.repo_password_file, user=opts.repo_user)
+    return Repository(
+        f"sftp:{opts.repo_user}@{opts.repo_host}:{opts.repo_path}",
+        opts.repo_password_file,
+        cache_dir=target.state_dir / "restic-cache",
+        ssh_key=opts.repo_ssh_key,
+        known_hosts=opts.repo_known_hosts,
+        read_only=True,
+    )
 
 
 def new_id(kind: Kind, stop: datetime, parent_id: str | None = None) -> str:
     """Return the id for a backup of ``kind``; ``parent_id`` is needed for an incremental one."""
-    raise NotImplementedError
+    own = stop.astimezone(UTC).strftime("%Y%m%d-%H%M%S")
+    if kind == "full":
+        return f"{own}F"
+    if kind == "log":
+        return f"{own}L"
+    if parent_id is None:
+        raise ValueError("an incremental backup builds upon another")
+    return f"{parent_id.partition('_')[0]}_{own}I"
+
+
+# Reading
 
 
 def entries(repo: Repository) -> tuple[Entry, ...]:
@@ -84,7 +128,77 @@ def entries(repo: Repository) -> tuple[Entry, ...]:
 
     Raises VerificationFailed when the catalogue itself is damaged.
     """
-    raise NotImplementedError
+    listing = repo.listing()
+    return complete(read(repo, listing), listing)
+
+
+def read(repo: Repository, listing: Listing) -> Document:
+    """Return the newest whole document; an empty one where nothing was ever added.
+
+    One that a killed run left half written is passed over. Raises VerificationFailed when the
+    newest is damaged, since an older one could leave out backups without a word.
+    """
+    for snapshot in _generations(listing):
+        try:
+            text = repo.read_text(snapshot.snapshot_id, FILE)
+        except CommandFailed as error:
+            raise VerificationFailed(
+                f"The catalogue of the repository is damaged ({error}): "
+                "run 'dbops backup verify', and take a full backup to begin a new one."
+            ) from None
+        if _content(text) in snapshot.tags:
+            _all_known(listing, document := _parse(text))
+            return document
+    _all_known(listing, empty := Document(generation=0, entries=()))
+    return empty
+
+
+def _generations(listing: Listing) -> list[Snapshot]:
+    """Return the snapshots that hold a catalogue, newest first, whatever the clock said."""
+    found = [snapshot for snapshot in listing.snapshots if TAG in snapshot.tags]
+    return sorted(found, key=lambda s: (_generation(s), s.time), reverse=True)
+
+
+def _generation(snapshot: Snapshot) -> int:
+    numbers = [tag[len(_GENERATION) :] for tag in snapshot.tags if tag.startswith(_GENERATION)]
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)
+
+
+def _content(text: str) -> str:
+    return f"{_CONTENT}{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def _parse(text: str) -> Document:
+    try:
+        return Document.model_validate_json(text)
+    except ValidationError:
+        raise VerificationFailed(
+            "The catalogue of the repository was written by another version of dbops: "
+            "install that one here too."
+        ) from None
+
+
+def _all_known(listing: Listing, document: Document) -> None:
+    """Refuse a listing in which a damaged snapshot may be a newer catalogue."""
+    known = [i for entry in document.entries for i in entry.snapshots.values()]
+    known += document.dropped
+    for short in listing.unreadable:
+        if not any(full.startswith(short) for full in known):
+            raise VerificationFailed(
+                f"The snapshot {short} of the repository is damaged and may be its catalogue: "
+                "run 'dbops backup verify'."
+            )
+
+
+def complete(document: Document, listing: Listing) -> tuple[Entry, ...]:
+    """Return the entries whose snapshots and whose parents are all there."""
+    there = {snapshot.snapshot_id for snapshot in listing.snapshots}
+    found: dict[str, Entry] = {}
+    for entry in sorted(document.entries, key=lambda e: (e.manifest.stop, e.backup_id)):
+        parent = entry.manifest.parent_id
+        if there.issuperset(entry.snapshots.values()) and (parent is None or parent in found):
+            found[entry.backup_id] = entry
+    return tuple(found.values())
 
 
 def catalogue(repo: Repository) -> Catalogue:
@@ -92,12 +206,42 @@ def catalogue(repo: Repository) -> Catalogue:
 
     Log entries are not listed; they only widen the window.
     """
-    raise NotImplementedError
+    found = entries(repo)
+    return Catalogue(backups=tuple(_backup(e) for e in _backups(found)), window=window(found))
+
+
+def _backups(found: Sequence[Entry]) -> list[Entry]:
+    return [entry for entry in found if entry.manifest.kind != "log"]
+
+
+def _backup(entry: Entry) -> Backup:
+    manifest = entry.manifest
+    return Backup(
+        backup_id=manifest.backup_id,
+        kind=manifest.kind,
+        start=manifest.start,
+        stop=manifest.stop,
+        bytes_read=manifest.bytes_read,
+        bytes_stored=manifest.bytes_stored,
+        parent_id=manifest.parent_id,
+        encrypted=True,
+        error=False,
+        manifest=manifest,
+    )
 
 
 def window(found: Sequence[Entry]) -> RecoveryWindow | None:
     """Return from when (the oldest backup's stop) until when (the newest log's) restores can go."""
-    raise NotImplementedError
+    backups = _backups(found)
+    if not backups:
+        return None
+    return RecoveryWindow(
+        oldest=min(entry.manifest.stop for entry in backups),
+        newest=max(entry.manifest.stop for entry in found),
+    )
+
+
+# Choosing
 
 
 def choose(found: Sequence[Entry], backup_id: str | None) -> Entry:
@@ -105,17 +249,31 @@ def choose(found: Sequence[Entry], backup_id: str | None) -> Entry:
 
     Raises ConfigError for a name that is no backup's, and when there is no backup at all.
     """
-    raise NotImplementedError
+    backups = _backups(found)
+    if not backups:
+        raise ConfigError("The catalogue holds no backup: take one first.")
+    if backup_id is None:
+        return backups[-1]
+    for entry in backups:
+        if entry.backup_id == backup_id:
+            return entry
+    known = ", ".join(entry.backup_id for entry in backups[-5:])
+    raise ConfigError(f"No backup {backup_id!r} in the catalogue (newest: {known}).")
 
 
 def chain(found: Sequence[Entry], entry: Entry) -> tuple[Entry, ...]:
     """Return the full backup and all that ``entry`` builds upon, oldest first, ``entry`` last."""
-    raise NotImplementedError
+    known = {e.backup_id: e for e in found}
+    links = [entry]
+    while (parent := links[0].manifest.parent_id) is not None:
+        links.insert(0, known[parent])
+    return tuple(links)
 
 
 def log_of(found: Sequence[Entry], entry: Entry) -> Entry | None:
     """Return the log entry that goes on from ``entry``: its own, else the one without a parent."""
-    raise NotImplementedError
+    logs = {e.manifest.parent_id: e for e in found if e.manifest.kind == "log"}
+    return logs.get(entry.backup_id) or logs.get(None)
 
 
 def route(
@@ -124,21 +282,213 @@ def route(
     """Return what to restore for a backup, a time, or neither (the newest that there is).
 
     A ``backup_id`` alone still carries its log: leave it out to stop at the backup's own end.
-    Raises ConfigError for an unknown backup, Refused when the log does not reach ``time`` or the
-    time is before the (chosen) backup's end.
+    Raises ConfigError for an unknown backup, and for a time that is outside the window or that the
+    log of the backup does not reach.
     """
-    raise NotImplementedError
+    if time is None:
+        entry = choose(found, backup_id)
+        return Route(chain(found, entry), log_of(found, entry))
+    reach = window(found)
+    if reach is not None and not reach.oldest <= time <= reach.newest:
+        raise ConfigError(
+            f"{_told(time)} is outside the recovery window, which is from "
+            f"{_told(reach.oldest)} to {_told(reach.newest)}."
+        )
+    entry = _base(found, time) if backup_id is None else choose(found, backup_id)
+    log = log_of(found, entry)
+    if time < entry.manifest.stop:
+        raise ConfigError(
+            f"{_told(time)} is before the end of backup {entry.backup_id}, "
+            f"{_told(entry.manifest.stop)}: choose an older one."
+        )
+    if time > entry.manifest.stop and (log is None or log.manifest.stop < time):
+        last = entry if log is None else log
+        raise ConfigError(
+            f"{_told(time)} cannot be reached from backup {entry.backup_id}: "
+            f"its log ends at {_told(last.manifest.stop)}."
+        )
+    return Route(chain(found, entry), log if time > entry.manifest.stop else None)
 
 
-def add(
-    target: Target, repo: Repository, manifest: Manifest, snapshots: Mapping[str, str]
-) -> None:
+def _base(found: Sequence[Entry], time: datetime) -> Entry:
+    before = [entry for entry in _backups(found) if entry.manifest.stop <= time]
+    return before[-1] if before else choose(found, None)
+
+
+def _told(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="seconds")
+
+
+# Changing
+
+
+def add(target: Target, repo: Repository, manifest: Manifest, snapshots: Mapping[str, str]) -> None:
     """List a backup that is stored: its manifest, and stream names with their snapshot ids.
 
     Raises VerificationFailed when a snapshot is not there, or the backup that it builds upon. A run
     killed at any moment leaves the former catalogue or the new one.
     """
-    raise NotImplementedError
+    new = Entry(manifest=manifest, snapshots=dict(snapshots))
+
+    def change(document: Document, listing: Listing) -> Sequence[Entry]:
+        there = {snapshot.snapshot_id for snapshot in listing.snapshots}
+        absent = sorted(set(new.snapshots.values()) - there)
+        if absent or not new.snapshots:
+            raise VerificationFailed(
+                f"Backup {new.backup_id} is not listed: its snapshot "
+                f"{', '.join(absent) or '(none given)'} is not in the repository."
+            )
+        known = {entry.backup_id for entry in complete(document, listing)}
+        if manifest.parent_id is not None and manifest.parent_id not in known:
+            raise VerificationFailed(
+                f"Backup {new.backup_id} is not listed: the backup {manifest.parent_id} that it "
+                "builds upon is not in the catalogue."
+            )
+        return [*(e for e in document.entries if not _supersedes(new, e)), new]
+
+    update(target, repo, change)
+
+
+def _supersedes(new: Entry, old: Entry) -> bool:
+    if new.backup_id == old.backup_id:
+        return True
+    same_parent = new.manifest.parent_id == old.manifest.parent_id
+    return new.manifest.kind == old.manifest.kind == "log" and same_parent
+
+
+def update(
+    target: Target,
+    repo: Repository,
+    change: Callable[[Document, Listing], Sequence[Entry]],
+    also: Sequence[str] = (),
+) -> None:
+    """Replace the entries by what ``change`` makes of them, then forget what nobody needs.
+
+    ``also`` are further snapshots to forget. A young snapshot stays readable for some hours, so
+    that a restore which has chosen it finds it. What cannot be forgotten now, since another run keeps
+    the repository locked, is left to the next change.
+    """
+    with _alone(target):
+        listing = repo.listing()
+        document = _heal(repo, listing)
+        kept = tuple(change(document, listing))
+        dropped = _dropped(document, kept, listing, also)
+        new = Document(generation=document.generation + 1, entries=kept, dropped=dropped)
+        _write(repo, new)
+        # The former catalogue stays, for who has just listed it and for the day this one is damaged.
+        older = [snapshot.snapshot_id for snapshot in _generations(listing)[1:]]
+        repo.forget([*_unread(dropped, listing), *older])
+
+
+def _heal(repo: Repository, listing: Listing) -> Document:
+    """Return the document to go on from: the newest that can be read, a later number in any case.
+
+    A damaged catalogue must not keep backups from being taken; verify tells of it.
+    """
+    newest = max((_generation(s) for s in listing.snapshots if TAG in s.tags), default=0)
+    for snapshot in _generations(listing):
+        try:
+            text = repo.read_text(snapshot.snapshot_id, FILE)
+        except CommandFailed:
+            continue
+        if _content(text) in snapshot.tags:
+            return _parse(text).model_copy(update={"generation": newest})
+    return Document(generation=newest, entries=())
+
+
+def _dropped(
+    document: Document, kept: Sequence[Entry], listing: Listing, also: Sequence[str]
+) -> tuple[str, ...]:
+    there = {snapshot.snapshot_id for snapshot in listing.snapshots}
+    needed = {i for entry in kept for i in entry.snapshots.values()}
+    former = [i for entry in document.entries for i in entry.snapshots.values()]
+    going = dict.fromkeys([*document.dropped, *former, *also])
+    return tuple(i for i in going if i in there and i not in needed)
+
+
+def _unread(dropped: Sequence[str], listing: Listing) -> list[str]:
+    """Return those that no restore can be about to read: a log entry is superseded each minute."""
+    before = datetime.now(UTC) - timedelta(hours=READABLE_HOURS)
+    old = {s.snapshot_id for s in listing.snapshots if s.time < before}
+    return [snapshot_id for snapshot_id in dropped if snapshot_id in old]
+
+
+def _write(repo: Repository, document: Document) -> None:
+    text = document.model_dump_json() + "\n"
+    repo.save_text(text, FILE, (TAG, f"{_GENERATION}{document.generation}", _content(text)))
+
+
+@contextmanager
+def _alone(target: Target) -> Iterator[None]:
+    """Hold the lock on the catalogue, waiting for one who changes it now."""
+    end = clock.monotonic() + _LOCK_WAIT_SECONDS
+    while True:
+        try:
+            held = lock.hold(target, "catalogue")
+            held.__enter__()
+            break
+        except Busy:
+            if clock.monotonic() > end:
+                raise
+            clock.sleep(0.2)
+    try:
+        yield
+    finally:
+        held.__exit__(None, None, None)
+
+
+# Verifying
+
+
+def verify(target: Target, repo: Repository, progress: Progress) -> VerifyResult:
+    """Read back every stored byte, record which backups are sound, name each backup that is hit."""
+    with lock.hold(target, "verify"):
+        found = inspect(repo, progress)
+        problems = list(found.damaged)
+        sound: list[str] = []
+        try:
+            listing = repo.listing()
+            document = read(repo, listing)
+            problems += missing(document, listing)
+            more, sound = hits(complete(document, listing), found)
+            problems += more
+        except VerificationFailed as error:
+            problems.append(str(error))
+        except CommandFailed as error:
+            problems.append(f"the catalogue cannot be read: {error}")
+        result = VerifyResult(files_checked=found.files_checked, problems=tuple(problems))
+        status.note_verified(target, result, sound)
+    return result
+
+
+def missing(document: Document, listing: Listing) -> list[str]:
+    """Return a sentence for each backup that has a manifest and lacks bytes, or its parent."""
+    whole = {entry.backup_id for entry in complete(document, listing)}
+    return [
+        f"backup {entry.backup_id} has a manifest, but not all its snapshots or what it builds "
+        "upon are there"
+        for entry in document.entries
+        if entry.backup_id not in whole
+    ]
+
+
+def hits(found: Sequence[Entry], inspected: Inspection) -> tuple[list[str], list[str]]:
+    """Return a sentence for each backup that damage hits, and the ids of the sound ones."""
+    problems: list[str] = []
+    bad: set[str] = set()
+    for entry in found:
+        for name, snapshot_id in entry.snapshots.items():
+            why = inspected.reason(snapshot_id)
+            if why is not None:
+                problems.append(f"backup {entry.backup_id}: {name} cannot be read: {why}")
+                bad.add(entry.backup_id)
+        if entry.manifest.parent_id in bad:
+            bad.add(entry.backup_id)
+    sound = [e.backup_id for e in _backups(found) if e.backup_id not in bad]
+    return problems, sound
+
+
+# Expiring: see dbops.expiry, named here so that engines need to know one module only.
 
 
 def plan_expire(target: Target, repo: Repository, backup_id: str | None, keep_full: int) -> Plan:
@@ -146,7 +496,9 @@ def plan_expire(target: Target, repo: Repository, backup_id: str | None, keep_fu
 
     Raises Refused when that would leave no full backup, or none that was verified.
     """
-    raise NotImplementedError
+    from dbops import expiry
+
+    return expiry.plan(target, repo, backup_id, keep_full)
 
 
 def expire_after(target: Target, repo: Repository, keep_full: int, progress: Progress) -> None:
@@ -154,9 +506,6 @@ def expire_after(target: Target, repo: Repository, keep_full: int, progress: Pro
 
     Tells ``progress`` when nothing may go; never raises Refused.
     """
-    raise NotImplementedError
+    from dbops import expiry
 
-
-def verify(target: Target, repo: Repository, progress: Progress) -> VerifyResult:
-    """Read back every stored byte, record which backups are sound, name each backup that is hit."""
-    raise NotImplementedError
+    expiry.after_backup(target, repo, keep_full, progress)

@@ -38,6 +38,10 @@ class Inspection:
     damaged: tuple[str, ...]
     unreadable: dict[str, str]
 
+    def reason(self, snapshot_id: str) -> str | None:
+        """Return why a snapshot cannot be read, None when it can."""
+        return next((why for i, why in self.unreadable.items() if snapshot_id.startswith(i)), None)
+
 
 def inspect(repo: Repository, progress: Progress) -> Inspection:
     """Read back every stored byte; raise only when the repository cannot be opened at all."""

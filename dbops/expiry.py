@@ -1,0 +1,143 @@
+"""Letting old backups go, never the last full one, the last verified one, or what others need.
+
+What is *not* here: how the catalogue is kept; see :mod:`dbops.repository`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+
+from dbops import lock, repository, status
+from dbops.contract import Progress
+from dbops.errors import Busy, Refused
+from dbops.repository import Document, Entry
+from dbops.restic import Repository
+from dbops.restic_output import Listing
+from dbops.runner import Action, Plan
+from dbops.targets import Target
+
+ORPHAN_HOURS = 48
+
+
+def going(found: Sequence[Entry], backup_id: str) -> set[str]:
+    """Return the ids of one backup and of everything that builds upon it, log entries too."""
+    chosen = {backup_id}
+    for entry in found:
+        if entry.manifest.parent_id in chosen:
+            chosen.add(entry.backup_id)
+    return chosen
+
+
+def retention(found: Sequence[Entry], keep_full: int) -> set[str]:
+    """Return the ids that go when the ``keep_full`` newest full backups stay with what needs them.
+
+    At least one full backup stays whatever ``keep_full`` says.
+    """
+    fulls = [entry.backup_id for entry in found if entry.manifest.kind == "full"]
+    old = fulls[: -max(1, keep_full)]
+    return {backup_id for full in old for backup_id in going(found, full)}
+
+
+def keep_one(found: Sequence[Entry], leaving: set[str], verified: Collection[str]) -> None:
+    """Raise Refused when no full backup, or none that was verified, would stay."""
+    staying = [e for e in found if e.backup_id not in leaving]
+    if leaving and not any(e.manifest.kind == "full" for e in staying):
+        raise Refused(
+            f"{', '.join(sorted(leaving))} would leave no full backup: take a full one first."
+        )
+    sound = {e.backup_id for e in found}.intersection(verified)
+    if sound and sound <= leaving:
+        raise Refused(
+            f"{', '.join(sorted(sound))} would leave no verified backup: "
+            "run 'dbops backup verify' after the next backup, then expire."
+        )
+
+
+def plan(target: Target, repo: Repository, backup_id: str | None, keep_full: int) -> Plan:
+    """Return the steps that expire one backup and what builds upon it, or what retention lets go.
+
+    Raises ConfigError for an unknown backup, Refused when that would leave no full backup, or none
+    that was verified.
+    """
+    found = repository.entries(repo)
+    if backup_id is None:
+        leaving = retention(found, keep_full)
+    else:
+        leaving = going(found, repository.choose(found, backup_id).backup_id)
+    keep_one(found, leaving, _verified(target))
+    if not leaving:
+        return ()
+    names = ", ".join(sorted(leaving))
+    return (
+        Action(f"take {names} out of the catalogue", lambda: drop(target, repo, leaving)),
+        Action("remove what no backup needs any more", lambda: tidy(target, repo, _nobody)),
+    )
+
+
+def _nobody(text: str) -> None:
+    """Tell nobody."""
+
+
+def _verified(target: Target) -> list[str]:
+    return list(status.read(target)["verify"].get("sound", ()))
+
+
+def drop(
+    target: Target, repo: Repository, leaving: Collection[str], also: Sequence[str] = ()
+) -> None:
+    """Take backups out of the catalogue, then forget their snapshots, in this order.
+
+    What is left is looked at once more under the catalogue's lock: what began to build upon one of
+    them meanwhile goes too, and Refused is raised when no full or verified one would stay.
+    """
+
+    def change(document: Document, listing: Listing) -> Sequence[Entry]:
+        found = repository.complete(document, listing)
+        every = {i for backup_id in leaving for i in going(found, backup_id)}
+        keep_one(found, every, _verified(target))
+        return [entry for entry in document.entries if entry.backup_id not in every]
+
+    repository.update(target, repo, change, also)
+
+
+def after_backup(target: Target, repo: Repository, keep_full: int, progress: Progress) -> None:
+    """Let retention act now that a new backup is complete, and sweep what killed runs left."""
+    listing = repo.listing()
+    document = repository.read(repo, listing)
+    found = repository.complete(document, listing)
+    leaving = retention(found, keep_full)
+    lost = orphans(document, listing, datetime.now(UTC))
+    try:
+        keep_one(found, leaving, _verified(target))
+        if leaving or lost or document.dropped:
+            drop(target, repo, leaving, lost)
+    except Refused as refusal:
+        progress(f"nothing expired: {refusal}")
+        return
+    tidy(target, repo, progress)
+
+
+def orphans(document: Document, listing: Listing, now: datetime) -> list[str]:
+    """Return old snapshots that belong to nothing: what runs left that were killed before the end.
+
+    A young one may belong to a run that goes on.
+    """
+    needed = {i for entry in document.entries for i in entry.snapshots.values()}
+    before = now - timedelta(hours=ORPHAN_HOURS)
+    return [
+        snapshot.snapshot_id
+        for snapshot in listing.snapshots
+        if snapshot.snapshot_id not in needed
+        and repository.TAG not in snapshot.tags
+        and snapshot.time < before
+    ]
+
+
+def tidy(target: Target, repo: Repository, progress: Progress) -> None:
+    """Give back the space of what was forgotten, unless a verification or a backup runs now."""
+    try:
+        with lock.hold(target, "verify"):
+            repo.prune(progress)
+    except Busy as busy:
+        progress(f"space is given back after a later backup: {busy}")
