@@ -192,5 +192,5 @@ def _user(grantee: Grantee, stored: Mapping[str, Any]) -> UserNow:
         limits={name: int(stored.get(_STORED_LIMITS[name], 0)) for name in LIMITS},
         locked=bool(stored.get("account_locked", False)),
         default_role=stored.get("default_role", ""),
-        alternatives=bool(stored.get("auth_or")),
+        alternatives=bool(either),
     )
