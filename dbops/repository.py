@@ -202,12 +202,9 @@ def complete(document: Document, listing: Listing) -> tuple[Entry, ...]:
 
 
 def catalogue(repo: Repository) -> Catalogue:
-    """Return every complete backup, oldest first, and the times to which a restore can go.
-
-    Log entries are not listed; they only widen the window.
-    """
+    """Return every complete backup and log, oldest first, and the times a restore can go to."""
     found = entries(repo)
-    return Catalogue(backups=tuple(_backup(e) for e in _backups(found)), window=window(found))
+    return Catalogue(backups=tuple(_backup(entry) for entry in found), window=window(found))
 
 
 def _backups(found: Sequence[Entry]) -> list[Entry]:
