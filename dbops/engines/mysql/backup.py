@@ -313,7 +313,7 @@ def _log_manifest(
     read: int,
     stored: int,
 ) -> Manifest:
-    newest = max(files, key=lambda file: file.summary.last_at)
+    newest = max(files, key=lambda file: (file.summary.last_at, chain.reach(file)))
     oldest = min(files, key=lambda file: file.summary.begun_at)
     return Manifest(
         engine=target.engine,

@@ -66,12 +66,13 @@ def longest(files: Sequence[File]) -> list[File]:
     for file in files:
         key = (file.member, file.summary.path.name, str(file.summary.before))
         there = best.get(key)
-        if there is None or _reach(there) <= _reach(file):
+        if there is None or reach(there) <= reach(file):
             best[key] = file
     return list(best.values())
 
 
-def _reach(file: File) -> tuple[int, int]:
+def reach(file: File) -> tuple[int, int]:
+    """Return how far a file goes, to tell which of two goes further."""
     return sum(file.summary.after.numbers().values()), file.summary.size
 
 
@@ -121,7 +122,7 @@ def _of_member(files: Sequence[File], start: Position) -> Segment | None:
         ]
         if not fitting:
             break
-        chosen.append(max(fitting, key=_reach))
+        chosen.append(max(fitting, key=reach))
         position = position.joined(chosen[-1].summary.after)
     return Segment(files[0].member, start, tuple(chosen)) if chosen else None
 
