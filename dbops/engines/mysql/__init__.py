@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dbops.contract import Engine
 from dbops.engines.mysql import (
+    audit,
     backup,
     checks,
     drill,
@@ -19,6 +20,7 @@ ENGINE = Engine(
     title="MySQL and MariaDB",
     default_port=3306,
     check=checks.check,
+    audit=audit.audit,
     catalogue=retention.catalogue,
     take_backup=backup.take_backup,
     verify=retention.verify,
