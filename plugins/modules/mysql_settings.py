@@ -21,10 +21,10 @@ options:
     type: dict
     required: true
   keep:
-    description: Settings that follow what the member is now, and are left alone.
+    description: Settings that follow what the member is now, or are shown as something else; left alone.
     type: list
     elements: str
-    default: [read_only]
+    default: [read_only, log_bin]
   client:
     description: The client program.
     type: str
@@ -62,7 +62,7 @@ pending_restart:
 
 ARGUMENTS: dict[str, Any] = {
     "settings": {"type": "dict", "required": True},
-    "keep": {"type": "list", "elements": "str", "default": ["read_only"]},
+    "keep": {"type": "list", "elements": "str", "default": ["read_only", "log_bin"]},
     "client": {"type": "str", "default": "mariadb"},
     "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
 }
@@ -76,7 +76,7 @@ FROM information_schema.SYSTEM_VARIABLES WHERE GLOBAL_VALUE IS NOT NULL
 
 def plain(value: str) -> str:
     """Return a value as it is compared: sizes as bytes, words as digits, sets in order."""
-    text = str(value).strip().strip('"').lower()
+    text = str(value).strip().strip('"').rstrip("/").lower()
     if found := re.fullmatch(r"(\d+)([kmgt])", text):
         return str(int(found[1]) * UNITS[found[2]])
     if re.fullmatch(r"\d+\.\d+", text):
