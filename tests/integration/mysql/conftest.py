@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from dbops.engines.mysql import backup
 from tests.integration.mysql.machine import Member
+from tests.integration.mysql.site import Site
+from tests.integration.mysql.store import stream_command
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +57,16 @@ def own(programs: None, folder: Path) -> Iterator[Member]:
     found = Member(folder / "own").install().start()
     yield found
     found.stop()
+
+
+@pytest.fixture
+def site(programs: None, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A member and its repository host; what SSH would carry is called directly."""
+    if shutil.which("restic") is None or os.geteuid() != 0:
+        pytest.skip("restic is not installed, or this is not root")
+    found = Site(folder)
+    monkeypatch.setattr(
+        backup, "command", lambda opts, member, asked: stream_command(found.member, asked)
+    )
+    yield found
+    found.member.stop()
