@@ -20,8 +20,6 @@ def passwords(facts: Facts) -> Finding:
         problems.append("no plugin looks at the strength of passwords")
     if "password_reuse_check" not in facts.plugins:
         problems.append("no plugin keeps old passwords from coming back")
-    if facts.setting("strict_password_validation") not in ("ON", ""):
-        problems.append("a hash may be set past the check (strict_password_validation)")
     return verdict(problems, "strength and reuse are checked")
 
 
