@@ -362,8 +362,8 @@ def update(
     """Replace the entries by what ``change`` makes of them, then forget what nobody needs.
 
     ``also`` are further snapshots to forget. A young snapshot stays readable for some hours, so
-    that a restore which has chosen it finds it. What cannot be forgotten now, since another run keeps
-    the repository locked, is left to the next change.
+    that a restore which has chosen it finds it. What cannot be forgotten now, since another run
+    keeps the repository locked, is left to the next change.
     """
     with _alone(target):
         listing = repo.listing()
@@ -372,7 +372,7 @@ def update(
         dropped = _dropped(document, kept, listing, also)
         new = Document(generation=document.generation + 1, entries=kept, dropped=dropped)
         _write(repo, new)
-        # The former catalogue stays, for who has just listed it and for the day this one is damaged.
+        # The former one stays, for who has just listed it and for the day this one is damaged.
         older = [snapshot.snapshot_id for snapshot in _generations(listing)[1:]]
         repo.forget([*_unread(dropped, listing), *older])
 

@@ -7,6 +7,7 @@ snapshots mean (:mod:`dbops.repository`).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import time
@@ -48,6 +49,16 @@ class Saved:
 
 def _quiet(text: str) -> None:
     """Tell nobody."""
+
+
+def altered(path: Path) -> bool:
+    """Tell whether a file that is named by the digest of its content no longer holds it."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() != path.name
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 @dataclass(frozen=True)
@@ -126,6 +137,13 @@ class Repository:
 
     def failure(self, done: Completed, verb: str) -> DbopsError:
         """Return the error that a failed ``restic <verb>`` stands for."""
+        for path in sorted((self.folder / "keys").glob("*")) if self.folder is not None else ():
+            # restic takes a damaged key for a wrong passphrase.
+            if altered(path):
+                return CommandFailed(
+                    f"The key {path} is damaged, and without it nothing can be decrypted: "
+                    "put back a copy of it."
+                )
         return failure(done, verb, self.location, self.password_file)
 
     def _checked(self, verb: str, *arguments: str, timeout_seconds: float | None = None) -> Command:

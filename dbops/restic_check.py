@@ -7,7 +7,6 @@ snapshot is read once more, to the end, and those that cannot be are the ones th
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from dbops.contract import Progress
 from dbops.errors import ConfigError, DbopsError
-from dbops.restic import Repository
+from dbops.restic import Repository, altered
 from dbops.runner import Command, Completed, capture
 
 _FINE = "no errors were found"
@@ -108,18 +107,9 @@ def _hashes(repo: Repository) -> tuple[int, list[str]]:
     problems = []
     for kind in _NAMED_BY_CONTENT:
         for path in sorted((repo.folder / kind).glob("*")):
-            if _altered(path):
+            if altered(path):
                 problems.append(f"{kind}/{path.name} is damaged: its content is not what it was")
     return sum(1 for _ in _files(repo.folder)), problems
-
-
-def _altered(path: Path) -> bool:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() != path.name
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
 
 
 def _files(folder: Path) -> Iterable[Path]:

@@ -57,7 +57,8 @@ def parse_listing(done: Completed) -> Listing:
         found = [_snapshot(item) for item in json.loads(done.stdout) or ()]
     except (ValueError, KeyError, TypeError):
         raise CommandFailed(f"restic listed no snapshots: {words(done)}") from None
-    bad = {match[1] or match[2] for match in _UNREADABLE.finditer(done.stderr)}
+    said = [_UNREADABLE.search(line) for line in done.stderr.splitlines()]
+    bad = {match[1] or match[2] for match in said if match}
     return Listing(
         snapshots=tuple(sorted(found, key=lambda snapshot: snapshot.time)),
         unreadable=tuple(sorted(bad)),

@@ -1,16 +1,21 @@
 #!/bin/sh
-# The server programs that integration tests start privately, under a temporary folder. No cluster is made and
-# no service started; a machine that has them already is left as it is.
+# The programs that integration tests use on this machine: PostgreSQL's server, started privately under a temporary
+# folder, and restic with SFTP's server. No cluster is made and no service started; a machine that has them already is
+# left as it is.
 set -eu
-for initdb in /usr/lib/postgresql/*/bin/initdb; do
-    [ -x "$initdb" ] && exit 0
-done
+need=""
+has_initdb() { for initdb in /usr/lib/postgresql/*/bin/initdb; do [ -x "$initdb" ] && return 0; done; return 1; }
+has_initdb || need="$need postgresql"
+command -v restic >/dev/null || need="$need restic"
+[ -x /usr/lib/openssh/sftp-server ] || need="$need openssh-sftp-server"
+[ -n "$need" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "setup: please install PostgreSQL's server programs (initdb, postgres), then run make again." >&2
+    echo "setup: please install$need, then run make again." >&2
     exit 1
 fi
-echo "setup: installing postgresql with apt-get, without a cluster" >&2
+echo "setup: installing$need with apt-get, without a cluster" >&2
 mkdir -p /etc/postgresql-common/createcluster.d
 echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.d/dbops.conf
 apt-get update -q >/dev/null
-DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends postgresql >/dev/null
+# shellcheck disable=SC2086 # a list of words
+DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $need >/dev/null

@@ -211,12 +211,15 @@ def test_a_flipped_byte_in_any_other_file_is_found_too(repo: Repository, kind: s
     place = repo.folder / kind
     file = place if place.is_file() else next(iter(place.iterdir()))
     flip(file, 40)
+    assert file.name[:8] in told(repo)
+
+
+def told(repo: Repository) -> str:
+    """Return what a check says, or why it cannot even begin."""
     try:
-        problems = repo.check().problems
+        return " ".join(repo.check().problems)
     except DbopsError as error:
-        assert "damaged" in str(error)
-    else:
-        assert any(file.name[:8] in problem for problem in problems)
+        return str(error)
 
 
 def test_a_missing_pack_is_found(repo: Repository) -> None:

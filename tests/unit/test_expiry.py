@@ -1,0 +1,176 @@
+"""What may go and what stays: random histories, and the promises that hold in each."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dbops import expiry, repository
+from dbops.errors import ConfigError, Refused
+from dbops.manifest import Kind, Manifest
+from dbops.repository import Document, Entry, new_id
+from dbops.restic_output import Listing, Snapshot
+
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+def entry(kind: Kind, hours: float, parent_id: str | None = None) -> Entry:
+    stop = NOON + timedelta(hours=hours)
+    made = Manifest(
+        engine="mysql",
+        version="10.11",
+        cluster="sql",
+        member="mysql1",
+        backup_id=new_id(kind, stop, parent_id),
+        kind=kind,
+        parent_id=parent_id,
+        start=stop - timedelta(minutes=1),
+        stop=stop,
+        start_point="1",
+        stop_point="2",
+        bytes_read=1,
+        bytes_stored=1,
+        encrypted=True,
+        tool="restic",
+        tool_version="0.14.0",
+        dbops_version="0",
+    )
+    return Entry(manifest=made, snapshots={"a": made.backup_id.rjust(64, "0")})
+
+
+def history(seed: int) -> list[Entry]:
+    """Return up to thirty backups, each upon a random one of the newest full's chain."""
+    rng = random.Random(seed)
+    found = [entry("full", 0)]
+    for hours in range(1, rng.randrange(2, 30)):
+        newest = max(i for i, e in enumerate(found) if e.manifest.kind == "full")
+        upon = [e for e in found[newest:] if e.manifest.kind != "log"]
+        kind: Kind = rng.choice(["full", "incremental", "incremental", "log"])
+        parent = None if kind == "full" else rng.choice(upon).backup_id
+        found.append(entry(kind, hours, parent))
+    return found
+
+
+def whole(found: list[Entry]) -> bool:
+    known = {e.backup_id for e in found}
+    return all(e.manifest.parent_id in known | {None} for e in found)
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_retention_keeps_whole_chains_of_the_newest(seed: int) -> None:
+    found, keep = history(seed), random.Random(seed).randrange(0, 4)
+    leaving = expiry.retention(found, keep)
+    staying = [e for e in found if e.backup_id not in leaving]
+    fulls = [e for e in found if e.manifest.kind == "full"]
+    assert [e for e in staying if e.manifest.kind == "full"] == fulls[-max(1, keep) :]
+    assert whole(staying)
+    # What goes all belongs to the full backups that go.
+    for gone in (e for e in found if e.backup_id in leaving):
+        assert repository.chain(found, gone)[0].backup_id in leaving
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_expiry_of_any_one_leaves_whole_chains_or_is_refused(seed: int) -> None:
+    rng = random.Random(seed)
+    found = history(seed)
+    verified = [e.backup_id for e in found if e.manifest.kind != "log" and rng.random() < 0.4]
+    chosen = rng.choice([e for e in found if e.manifest.kind != "log"]).backup_id
+    leaving = expiry.going(found, chosen)
+    staying = [e for e in found if e.backup_id not in leaving]
+    assert chosen in leaving
+    assert whole(staying)
+    good = any(e.manifest.kind == "full" for e in staying) and (
+        not verified or any(e.backup_id in verified for e in staying)
+    )
+    if good:
+        expiry.keep_one(found, leaving, verified)
+    else:
+        with pytest.raises(Refused, match=r"would leave no (full|verified) backup"):
+            expiry.keep_one(found, leaving, verified)
+
+
+def test_a_backup_verified_long_ago_and_gone_protects_nothing() -> None:
+    found = [entry("full", 0), entry("full", 1)]
+    oldest = found[0].backup_id
+    expiry.keep_one(found, {oldest}, ["20200101-000000F"])
+    with pytest.raises(Refused, match="no verified backup"):
+        expiry.keep_one(found, {oldest}, ["20200101-000000F", oldest])
+
+
+def snapshot(number: int, hours: float, *tags: str) -> Snapshot:
+    return Snapshot(f"{number:064x}", NOON - timedelta(hours=hours), tags, ("/a",))
+
+
+def test_only_old_snapshots_that_nothing_needs_are_orphans() -> None:
+    needed = Entry(manifest=entry("full", 0).manifest, snapshots={"a": f"{1:064x}"})
+    listing = Listing(
+        (
+            snapshot(1, 100),
+            snapshot(2, 100),
+            snapshot(3, 1),
+            snapshot(4, 100, repository.TAG, "generation-1"),
+        ),
+        (),
+    )
+    document = Document(generation=1, entries=(needed,))
+    assert expiry.orphans(document, listing, NOON) == [f"{2:064x}"]
+
+
+def test_what_lacks_a_snapshot_or_its_parent_is_not_listed() -> None:
+    full = entry("full", 0)
+    part = entry("incremental", 1, full.backup_id)
+    log = entry("log", 2, part.backup_id)
+    other = entry("full", 3)
+    every = Document(generation=1, entries=(full, part, log, other))
+    there = {e.backup_id: Snapshot(e.snapshots["a"], NOON, (), ("/a",)) for e in every.entries}
+
+    def listed(*absent: Entry) -> list[Entry]:
+        gone = {e.backup_id for e in absent}
+        left = tuple(s for i, s in there.items() if i not in gone)
+        return list(repository.complete(every, Listing(left, ())))
+
+    assert listed() == [full, part, log, other]
+    assert listed(part) == [full, other]
+    assert listed(full) == [other]
+    assert repository.missing(every, Listing(tuple(there.values()), ())) == []
+
+
+def test_routes_go_to_a_backup_a_time_or_the_newest() -> None:
+    full = entry("full", 0)
+    part = entry("incremental", 2, full.backup_id)
+    first, log = entry("log", 1, full.backup_id), entry("log", 4, part.backup_id)
+    found = [full, first, part, log]
+    newest = repository.route(found)
+    assert (newest.chain, newest.log) == ((full, part), log)
+    at = repository.route(found, time=NOON + timedelta(hours=0.5))
+    assert (at.chain, at.log) == ((full,), first)
+    assert repository.route(found, time=part.manifest.stop).log is None
+    for time, backup_id, words in (
+        (NOON - timedelta(hours=1), None, "is outside the recovery window, which is from"),
+        (NOON + timedelta(hours=5), None, "is outside the recovery window"),
+        (NOON + timedelta(hours=1.5), None, "its log ends at 2026-01-02T13:00:00"),
+        (NOON + timedelta(hours=1), part.backup_id, "is before the end of backup"),
+        (None, "x", "No backup 'x' in the catalogue"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            repository.route(found, backup_id, time)
+    with pytest.raises(ConfigError, match="holds no backup"):
+        repository.route([])
+
+
+def test_a_log_without_a_parent_goes_on_from_any_backup() -> None:
+    full, later, log = entry("full", 0), entry("full", 1), entry("log", 3)
+    found = [full, later, log]
+    at = repository.route(found, full.backup_id, NOON + timedelta(hours=2))
+    assert (at.chain, at.log) == ((full,), log)
+
+
+def test_ids() -> None:
+    full = new_id("full", NOON)
+    assert full == "20260102-120000F"
+    part = new_id("incremental", NOON, full)
+    assert part == "20260102-120000F_20260102-120000I"
+    assert new_id("incremental", NOON, part) == part
+    assert new_id("log", NOON, full) == "20260102-120000L"
