@@ -62,9 +62,10 @@ class Chain:
 
 def longest(files: Sequence[File]) -> list[File]:
     """Return each file once: of two copies, of which one was cut off, the longer."""
-    best: dict[tuple[str, str, str], File] = {}
+    best: dict[tuple[str, str, datetime], File] = {}
     for file in files:
-        key = (file.member, file.summary.path.name, str(file.summary.before))
+        # Two restores of one backup begin files of one name at one GTID, but not in one second.
+        key = (file.member, file.summary.path.name, file.summary.begun_at)
         there = best.get(key)
         if there is None or reach(there) <= reach(file):
             best[key] = file
