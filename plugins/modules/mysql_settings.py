@@ -80,7 +80,7 @@ def plain(value: str) -> str:
     if found := re.fullmatch(r"(\d+)([kmgt])", text):
         return str(int(found[1]) * UNITS[found[2]])
     if re.fullmatch(r"\d+\.\d+", text):
-        return str(float(text))
+        return f"{float(text):g}"
     return ",".join(sorted(WORDS.get(part, part) for part in text.split(",")))
 
 
