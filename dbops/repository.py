@@ -28,7 +28,7 @@ from dbops import lock, status
 from dbops.contract import Backup, Catalogue, Progress, RecoveryWindow, VerifyResult
 from dbops.errors import Busy, CommandFailed, ConfigError, VerificationFailed
 from dbops.manifest import Kind, Manifest
-from dbops.restic import Repository
+from dbops.restic import Compression, Repository
 from dbops.restic_check import Inspection, inspect
 from dbops.restic_output import Listing, Snapshot
 from dbops.runner import Plan
@@ -94,10 +94,20 @@ class Route:
     log: Entry | None
 
 
-def open_repository(target: Target, opts: RepositoryOptions) -> Repository:
-    """Return the repository of a cluster, to write on its host and read-only elsewhere."""
+def open_repository(
+    target: Target, opts: RepositoryOptions, compression: Compression = "auto"
+) -> Repository:
+    """Return the repository of a cluster, to write on its host and read-only elsewhere.
+
+    ``compression`` is ``off`` for an engine whose streams are compressed when restic meets them.
+    """
     if opts.repo_host is None:
-        return Repository(str(opts.repo_path), opts.repo_password_file, user=opts.repo_user)
+        return Repository(
+            str(opts.repo_path),
+            opts.repo_password_file,
+            user=opts.repo_user,
+            compression=compression,
+        )
     return Repository(
         f"sftp:{opts.repo_user}@{opts.repo_host}:{opts.repo_path}",
         opts.repo_password_file,
@@ -440,7 +450,10 @@ def _alone(target: Target) -> Iterator[None]:
 def verify(target: Target, repo: Repository, progress: Progress) -> VerifyResult:
     """Read back every stored byte, record which backups are sound, name each backup that is hit."""
     with lock.hold(target, "verify"):
-        found = inspect(repo, progress)
+        try:
+            found = inspect(repo, progress)
+        except CommandFailed as error:
+            found = Inspection(files_checked=0, damaged=(str(error),), unreadable={})
         problems = list(found.damaged)
         sound: list[str] = []
         try:
@@ -452,7 +465,7 @@ def verify(target: Target, repo: Repository, progress: Progress) -> VerifyResult
         except VerificationFailed as error:
             problems.append(str(error))
         except CommandFailed as error:
-            problems.append(f"the catalogue cannot be read: {error}")
+            problems += [f"the catalogue cannot be read: {error}"] if found.files_checked else []
         result = VerifyResult(files_checked=found.files_checked, problems=tuple(problems))
         status.note_verified(target, result, sound)
     return result

@@ -31,10 +31,11 @@ from dbops.restic_output import (
 from dbops.runner import Command, Completed, OnLine, capture, check, explain, pipe
 from dbops.targets import read_secret
 
-__all__ = ["Repository", "Saved", "Snapshot"]
+__all__ = ["Compression", "Repository", "Saved", "Snapshot"]
 
+Compression = Literal["auto", "off", "max"]
 LOCK_WAIT_SECONDS = 120.0
-FORGET_WAIT_SECONDS = 5.0
+FORGET_WAIT_SECONDS = 2.0
 MAX_UNUSED = "25%"
 
 
@@ -78,7 +79,7 @@ class Repository:
     ssh_key: Path | None = None
     known_hosts: Path | None = None
     read_only: bool = False
-    compression: Literal["auto", "off", "max"] = "auto"
+    compression: Compression = "auto"
     sftp_command: str | None = None
 
     @property

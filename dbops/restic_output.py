@@ -151,5 +151,6 @@ def failure(done: Completed, what: str, location: str, password_file: object) ->
             f"The repository {location} cannot be reached: {mask(ssh.strip())[:200]}"
         )
     if done.status < 0:
-        return CommandFailed(f"restic {what} was killed (signal {-done.status}).")
+        said = words(done) if done.stderr.strip() else "it wrote nothing"
+        return CommandFailed(f"restic {what} was killed (signal {-done.status}): {said}")
     return CommandFailed(f"restic {what} failed with exit status {done.status}: {words(done)}")

@@ -12,6 +12,7 @@ import fcntl
 import os
 import pwd
 import queue
+import select
 import shlex
 import signal
 import subprocess
@@ -362,11 +363,26 @@ def _let_end(
     sink: int,
     ended: list[bool],
 ) -> None:
-    """Close the last writing end when all was written, kill the consumer when it was not."""
+    """Close the last writing end when all was written, kill the consumer when it was not.
+
+    A consumer that reads no more has failed first, and is given time to say why.
+    """
     if feeding.wait() not in producer.ok_statuses and eating.poll() is None:
-        ended.append(True)
-        _end(eating)
+        if not _unread(sink):
+            ended.append(True)
+            _end(eating)
+        else:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                eating.wait(_PIPE_GRACE_SECONDS)
+            _end(eating)
     os.close(sink)
+
+
+def _unread(sink: int) -> bool:
+    """Tell whether nobody reads the other end of a pipe any more."""
+    ear = select.poll()
+    ear.register(sink, 0)
+    return any(event & select.POLLERR for _, event in ear.poll(0))
 
 
 def _let_break(feeding: subprocess.Popen[str], eating: subprocess.Popen[str]) -> None:

@@ -10,7 +10,7 @@ from dbops.errors import ConfigError
 if TYPE_CHECKING:
     from dbops.contract import Engine
 
-NAMES = ("postgresql",)
+NAMES = ("postgresql", "redis")
 
 
 def get(name: str) -> Engine:

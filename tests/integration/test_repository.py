@@ -163,6 +163,18 @@ def test_a_damaged_catalogue_is_told_and_does_not_stop_backups(
     assert [e.manifest for e in entries(repo)] == [first, third]
 
 
+def test_a_damaged_key_is_a_problem_and_written_down(target: Target, repo: Repository) -> None:
+    store(target, repo, "full", 0)
+    assert repo.folder is not None
+    (key,) = (repo.folder / "keys").iterdir()
+    whole = key.read_bytes()
+    key.chmod(0o640)
+    key.write_bytes(whole[:40])
+    assert any(key.name in problem for problem in verify(target, repo))
+    noted = status.read(target)["verify"]
+    assert (noted["last_result"], noted["sound"]) == (0, [])
+
+
 def test_expiry_takes_the_chain_and_never_the_last_verified(
     target: Target, repo: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,27 @@ def test_a_killed_restic_leaves_no_snapshot_and_no_hindrance(
     assert ids(repo) == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
+def test_a_full_disk_is_said_so_and_gives_way(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", small], check=True)
+    try:
+        repo = Repository(str(small / "repo"), password(tmp_path / "key"))
+        repo.init()
+        with pytest.raises(
+            CommandFailed, match=r"restic backup (failed|was killed).*no space left"
+        ):
+            repo.save_stream(Command(("head", "-c", "90000000", "/dev/urandom")), "base.rdb")
+        assert ids(repo) == []
+        saved = repo.save_text("x", "a")
+        assert repo.forget([saved.snapshot_id])
+        repo.prune()
+        assert repo.check().problems == ()
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
 def test_a_wrong_passphrase_is_one_clear_sentence(repo: Repository, tmp_path: Path) -> None:
     other = Repository(repo.location, password(tmp_path / "other", "wrong\n"))
     for act in (other.exists, other.init, other.snapshots, lambda: other.save_text("x", "a")):

@@ -47,14 +47,31 @@ def test_a_producer_that_is_killed_never_shows_its_end(tmp_path: Path, after: fl
     assert not whole.exists()
 
 
-def test_a_consumer_that_ends_first_breaks_the_pipe() -> None:
+def test_a_consumer_that_ends_first_breaks_the_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_PIPE_GRACE_SECONDS", 60)
     began = time.monotonic()
     fed, eaten = runner.pipe(
         Command(("/bin/cat", "/dev/zero")), shell("head -c 10 | wc -c; exit 6")
     )
     assert fed.status in (1, -signal.SIGPIPE)
     assert (eaten.status, eaten.stdout, eaten.ended) == (6, "10\n", False)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("producer", ["exec cat /dev/zero", "cat /dev/zero; exit 3"])
+def test_a_consumer_that_stops_reading_may_say_why(producer: str) -> None:
+    with pytest.raises(CommandFailed, match="exit status 8: disk is full"):
+        runner.check_pipe(
+            shell(producer),
+            shell("head -c 10 >/dev/null; exec <&-; sleep 1; echo disk is full >&2; exit 8"),
+        )
+
+
+def test_a_consumer_that_stops_reading_and_stays_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_PIPE_GRACE_SECONDS", 0.3)
+    fed, eaten = runner.pipe(shell("exec cat /dev/zero"), shell("exec <&-; sleep 60; true"))
+    assert (fed.status, eaten.status) == (-signal.SIGPIPE, -signal.SIGKILL)
+    assert not eaten.ended
 
 
 def test_a_silent_producer_is_ended_after_its_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +79,7 @@ def test_a_silent_producer_is_ended_after_its_consumer(monkeypatch: pytest.Monke
     began = time.monotonic()
     fed, eaten = runner.pipe(shell("sleep 30 & sleep 30; true"), shell("exit 5"))
     assert (fed.status, eaten.status) == (-signal.SIGKILL, 5)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20
 
 
 def test_the_first_to_fail_is_blamed() -> None:
@@ -77,15 +94,15 @@ def test_the_first_to_fail_is_blamed() -> None:
 @pytest.mark.parametrize("slow", ["producer", "consumer"])
 def test_time_limit_of_either_ends_both_groups(tmp_path: Path, slow: str) -> None:
     mark = tmp_path / "mark"
-    hanging = f"(sleep 1.5; touch {mark}) & sleep 30; cat"
+    hanging = f"(sleep 3; touch {mark}) & sleep 30; cat"
     began = time.monotonic()
     producer, consumer = shell(hanging, timeout_seconds=0.3), Command(("/bin/cat",))
     if slow == "consumer":
         producer, consumer = shell("echo a"), producer
     with pytest.raises(CommandFailed, match="no answer within"):
         runner.pipe(producer, consumer)
-    assert time.monotonic() - began < 1.4
-    time.sleep(1.6)
+    assert time.monotonic() - began < 2.8
+    time.sleep(3)
     assert not mark.exists()
 
 

@@ -1,0 +1,154 @@
+"""The checks of a host that serves the data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dbops import checking
+from dbops.contract import Check
+from dbops.engines.redis import catalogue, client, heartbeat, replication_metrics, topology
+from dbops.engines.redis.client import Connection, text
+from dbops.engines.redis.controls.facts import CONTAINER
+from dbops.engines.redis.options import Options
+from dbops.errors import DbopsError
+from dbops.targets import Target
+
+FRESH_SECONDS = 10.0
+MEMORY_SHARE = 0.9
+
+
+def directories(target: Target, opts: Options) -> Iterator[Check]:
+    """The data directory's owner and mode, and the room on its disk."""
+    data_dir = opts.require_path("data_dir")
+    yield checking.private(data_dir, "data directory is private", opts.os_user)
+    yield checking.headroom(data_dir, "data disk has room")
+
+
+def certificate(target: Target, opts: Options) -> Iterator[Check]:
+    """The TLS certificate's last day."""
+    yield checking.certificate(opts.tls_certificate)
+
+
+def server(target: Target, opts: Options) -> Iterator[Check]:
+    """The server itself: version, memory, files, replication, heartbeat."""
+    try:
+        connection = client.member(
+            opts, target.member, opts.monitor_user, opts.monitor_password_file
+        )
+    except DbopsError as error:
+        yield Check("server answers", False, str(error), "start the service and read its log")
+        return
+    with connection:
+        yield Check("server answers", True, f"port {opts.port}, by TLS")
+        yield from _version(target, connection)
+        yield from _memory(connection)
+        yield from _files(opts, connection)
+        yield from _replication(target, connection)
+        yield _heartbeat(opts, connection)
+
+
+def _version(target: Target, connection: Connection) -> Iterator[Check]:
+    found = connection.info("server")
+    here = found.get("valkey_version") or found.get("redis_version", "")
+    ok = here == target.version or here.startswith(f"{target.version}.")
+    detail = f"{here}, the target says {target.version}"
+    yield Check("version", ok, detail, "render the target again")
+
+
+def _memory(connection: Connection) -> Iterator[Check]:
+    found = connection.info("memory")
+    limit, used = int(found.get("maxmemory", "0")), int(found.get("used_memory", "0"))
+    detail = f"{used / 2**20:.0f} MiB used, {limit / 2**20:.0f} MiB allowed"
+    yield Check("memory has a limit", limit > 0, detail, "run provision")
+    evicts = found.get("maxmemory_policy", "noeviction") != "noeviction"
+    ok = evicts or limit == 0 or used < MEMORY_SHARE * limit
+    yield Check("memory is not used up", ok, detail, "raise the limit before writes are refused")
+
+
+def _files(opts: Options, connection: Connection) -> Iterator[Check]:
+    found = connection.info("persistence")
+    names = ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status")
+    bad = [name for name in names if found.get(name, "ok") != "ok"]
+    detail = ", ".join(bad) or "the last writes succeeded"
+    yield Check("data reach the disk", not bad, detail, "look at the disk and the server's log")
+    if opts.purpose == "store":
+        on = found.get("aof_enabled") == "1"
+        detail = "append-only files are on" if on else "append-only files are off"
+        yield Check("every write is logged", on, detail, "run provision")
+
+
+def _replication(target: Target, connection: Connection) -> Iterator[Check]:
+    found = connection.info("replication")
+    if found.get("role") == "master":
+        yield Check("role", True, "primary")
+        there = replication_metrics.replicas(target, found)
+        wanted = [name for name in target.members if name != target.member]
+        missing = [name for name in wanted if name not in there]
+        detail = ", ".join(missing) + " missing" if missing else f"{len(there)} of {len(wanted)}"
+        yield Check("replicas are connected", not missing, detail, "run replicate")
+        return
+    yield Check("role", True, "replica")
+    status = found.get("master_link_status", "unknown")
+    detail = f"the link is {status}"
+    yield Check("replica receives", status == "up", detail, "look at the link to the primary")
+
+
+def _heartbeat(opts: Options, connection: Connection) -> Check:
+    name = "heartbeat is fresh"
+    hint = "look at the service dbops-heartbeat on the primary, then at the replication"
+    try:
+        beat = heartbeat.newest(connection)
+    except DbopsError as error:
+        return Check(name, False, str(error), hint)
+    if beat is None:
+        return Check(name, False, "no beat was ever written", hint)
+    age = (datetime.now(UTC) - beat).total_seconds()
+    limit = max(FRESH_SECONDS, 5 * opts.heartbeat_interval_seconds)
+    return Check(name, age <= limit, f"{age:.1f} s ago", hint)
+
+
+def sentinels(target: Target, opts: Options) -> Iterator[Check]:
+    """Whether the Sentinels answer, agree on one primary, and could elect another."""
+    if not opts.sentinels:
+        return
+    name = opts.sentinel_name or target.cluster
+
+    def word(connection: Connection) -> str:
+        found = connection.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
+        return f"={text(found[0])}:{text(found[1])}" if found else f"it does not know {name}"
+
+    said = topology.sentinels(opts, word)
+    told = {one for one in said.values() if one.startswith("=")}
+    silent = [f"{host}: {one}" for host, one in said.items() if not one.startswith("=")]
+    detail = "; ".join(silent) or f"{len(said)} of {len(opts.sentinels)}"
+    yield Check("Sentinels answer", not silent, detail, "start the service and read its log")
+    agreed = ", ".join(sorted(one[1:] for one in told)) or "none named"
+    yield Check("Sentinels agree on one primary", len(told) == 1, agreed, "run replicate")
+    votes = sum(one.startswith("=") for one in said.values())
+    detail = f"{votes} of {len(opts.sentinels)} answer"
+    yield Check("a failover could be agreed on", 2 * votes > len(opts.sentinels), detail, "mend it")
+
+
+def repository(target: Target, opts: Options) -> Iterator[Check]:
+    """The way to the repository, which a restore of this member takes."""
+    found = catalogue.catalogue(target)
+    yield Check("repository answers", True, f"{len(found.backups)} backups")
+
+
+def kernel(target: Target, opts: Options) -> Iterator[Check]:
+    """What the kernel must allow for a server that forks to write its data."""
+    value = Path("/proc/sys/vm/overcommit_memory").read_text(encoding="ascii").strip()
+    hint = "set vm.overcommit_memory to 1 on this host, or the fork for a rewrite may be refused"
+    foreign = value != "1" and CONTAINER.exists()
+    detail = f"it is {value}" + (", and the machine's around this container" if foreign else "")
+    yield Check("memory can be overcommitted", value == "1" or foreign, detail, hint)
+    path = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if path.exists():
+        match = re.search(r"\[(\w+)\]", path.read_text(encoding="ascii"))
+        word = match[1] if match else "unknown"
+        detail = f"transparent huge pages are {word}"
+        hint = "set them to madvise or never: latency and memory suffer during a rewrite"
+        yield Check("huge pages are not forced", word != "always", detail, hint)

@@ -1,0 +1,82 @@
+"""The checks of the hosts that keep the backups and that restore them to prove them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from dbops import checking
+from dbops.contract import Check
+from dbops.engines.redis import catalogue, client, rdb, replica, topology
+from dbops.engines.redis.options import Options
+from dbops.errors import DbopsError
+from dbops.targets import Target
+
+_LEAST_LOG_SECONDS = 180.0
+
+
+def directories(target: Target, opts: Options) -> Iterator[Check]:
+    """The folders' owners and modes, and the room on their disks."""
+    place = opts.require_path("replica_dir")
+    yield checking.private(place, "replica's directory is private", opts.os_user)
+    yield checking.headroom(place, "replica's disk has room")
+    yield checking.headroom(opts.repo_path, "repository disk has room")
+
+
+def hidden_replica(target: Target, opts: Options) -> Iterator[Check]:
+    """The replica that the backups are made of: it answers, follows the primary, is in step."""
+    hint = f"look at the service {opts.replica_service} and its log"
+    try:
+        connection = client.replica(opts)
+    except DbopsError as error:
+        yield Check("hidden replica answers", False, str(error), hint)
+        return
+    with connection:
+        yield Check("hidden replica answers", True, str(opts.replica_socket))
+        words = replica.out_of_step(connection)
+        yield Check("hidden replica is in step", words is None, words or "it follows", hint)
+        found = connection.info("replication")
+        place = topology.primary(opts, opts.backup_user, opts.backup_password_file)
+        here = (found.get("master_host", ""), int(found.get("master_port", "0")))
+        name = topology.member_at(opts, place) or f"{place[0]}:{place[1]}"
+        detail = name if here == place else f"it follows {here[0]}:{here[1]}, the primary is {name}"
+        yield Check("hidden replica follows the primary", here == place, detail, "run backup")
+        settings = connection.config("replica-priority", "appendonly", "aof-timestamp-enabled")
+        wanted = {"replica-priority": "0", "appendonly": "yes", "aof-timestamp-enabled": "yes"}
+        bad = [f"{key}={settings.get(key)}" for key in wanted if settings.get(key) != wanted[key]]
+        detail = ", ".join(bad) or "never promoted, logs every write with its time"
+        yield Check("hidden replica is set up", not bad, detail, "run backup")
+
+
+def stored(target: Target, opts: Options) -> Iterator[Check]:
+    """What the repository holds: redundancy, ages, how far its log goes."""
+    found = catalogue.catalogue(target)
+    yield Check("repository answers", True, f"{len(found.backups)} backups")
+    yield checking.redundancy(found.backups, opts.minimum_redundancy)
+    for kind, seconds in opts.schedule_interval_seconds.items():
+        if kind != "log":
+            yield checking.age(found.backups, kind, seconds)
+    yield checking.fingerprint(found.backups)
+    age = (
+        (datetime.now(UTC) - found.window.newest).total_seconds() if found.window else float("inf")
+    )
+    limit = max(target.objectives.rpo_seconds, _LEAST_LOG_SECONDS)
+    detail = f"{age:.0f} s old, at most {limit:.0f} s promised"
+    hint = "look at the log backup's timer, the hidden replica and the heartbeat"
+    yield Check("newest stored log is fresh", age <= limit, detail, hint)
+
+
+def attempts(target: Target, opts: Options) -> Iterator[Check]:
+    """How the last attempts on this host ended."""
+    yield from checking.attempts(target)
+
+
+def drill_host(target: Target, opts: Options) -> Iterator[Check]:
+    """What a drill needs on this host, and how the last one ended."""
+    said = rdb.server_version(opts)
+    version = said.split(" ", 1)[1]
+    ok = version == target.version or version.startswith(f"{target.version}.")
+    yield Check("server's version", ok, f"{said}, the target says {target.version}", "provision")
+    yield from checking.drills(
+        target, opts.require_path("scratch_dir"), opts.drill_interval_seconds
+    )

@@ -1,0 +1,1 @@
+"""The hardening controls of Redis and Valkey, by what they look at."""

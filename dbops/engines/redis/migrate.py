@@ -1,0 +1,305 @@
+"""Move a whole cluster to another one, from Redis to Valkey too, while applications write to it.
+
+By replication: the receiving primary copies everything and follows, its content is proven equal,
+and writers are held for the moment that the switch takes. The side that was left follows in turn,
+so the way back is the same switch once more and loses nothing. Not carried: accounts and settings.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from dbops import files
+from dbops.contract import MigratedDatabase, MigrateStep, Migration
+from dbops.engines.redis import migrate_link as link
+from dbops.engines.redis import migrate_proof, options
+from dbops.engines.redis.client import Connection
+from dbops.engines.redis.content import HEARTBEAT
+from dbops.engines.redis.migrate_link import Tell
+from dbops.engines.redis.options import Options
+from dbops.errors import CommandFailed, DbopsError, Refused
+from dbops.options import require_part
+from dbops.runner import Action, Plan
+from dbops.targets import Target
+
+BEHIND_LIMIT_BYTES = 16 * 1024 * 1024
+LIMIT_SECONDS = 15.0
+"""How long the switch may keep writers waiting before it gives up."""
+
+CLOSED_SECONDS = 24 * 3600.0
+"""How long the side that was left stays closed by itself, until it follows."""
+
+_WHOLE = "all"
+_NEVER = "255"
+
+
+def plan_migrate(target: Target, step: MigrateStep) -> Plan:
+    """Return what ``step`` of a migration does on this host.
+
+    Raises Refused when it cannot be done now, ConfigError when the other side is not known.
+    """
+    require_part(target, "member")
+    opts = options.read(target)
+    return _PLANS[step](opts, target)
+
+
+def migration(target: Target) -> Migration:
+    """Return how the migration of this host's cluster stands."""
+    require_part(target, "member")
+    opts = options.read(target)
+    noted = _read(target)
+
+    def moment(name: str) -> datetime | None:
+        return datetime.fromisoformat(noted[name]) if name in noted else None
+
+    with link.here(opts) as ours:
+        database = _database(opts, ours)
+    return Migration(
+        databases=(database,),
+        proven_at=moment("proven_at"),
+        switched_at=moment("switched_at"),
+        pause_seconds=noted.get("pause_seconds"),
+    )
+
+
+def _database(opts: Options, ours: Connection) -> MigratedDatabase:
+    """Return all databases of the server as one: Redis follows whole servers."""
+    follows = link.follows(opts, ours)
+    total = len(ours.info("keyspace"))
+    up = ours.info("replication").get("master_link_status") == "up"
+    behind = None
+    if follows and up:
+        try:
+            _, theirs = link.there(opts)
+            with theirs:
+                behind = max(0, link.written(theirs) - link.applied(ours))
+        except DbopsError:
+            behind = None
+    settings = ours.config("min-replicas-to-write")
+    is_open = link.is_primary(ours) and settings.get("min-replicas-to-write") != _NEVER
+    copied = total if up or not follows else 0
+    return MigratedDatabase(_WHOLE, follows, is_open, total, copied, 0, behind)
+
+
+def _prepare(opts: Options, target: Target) -> Plan:
+    """Nothing needs to be made: the account is the role's, and all of it can be carried."""
+    name, theirs = link.there(opts)
+    with theirs, link.here(opts) as ours:
+        words = f"{name} answers as {opts.migrate_user}, {' '.join(link.product(theirs))}"
+        if "cluster" in ours.info("server").get("redis_mode", ""):
+            raise Refused("This server is part of a Redis Cluster, which cannot be migrated so.")
+    return [Action(f"see that the other cluster can be reached ({words})", lambda: None)]
+
+
+def _start(opts: Options, target: Target) -> Plan:
+    name, theirs = link.there(opts)
+    with theirs, link.here(opts) as ours:
+        plan: list[Action] = []
+        if not link.follows(opts, ours):
+            if not link.is_primary(ours):
+                raise Refused("This member is a replica in its own cluster: run on its primary.")
+            link.require_readable(opts, theirs)
+            _require_empty(ours)
+            plan.append(
+                Action(f"follow {name} of the other cluster", partial(_begin, opts, target, name))
+            )
+
+    def wait(tell: Tell) -> None:
+        with link.here(opts) as ours:
+            link.wait_in_step(ours, tell)
+
+    return [*plan, _watched("copy everything", wait)]
+
+
+def _begin(opts: Options, target: Target, name: str) -> None:
+    with link.here(opts) as ours:
+        link.follow(opts, target, name, ours)
+
+
+def _require_empty(ours: Connection) -> None:
+    """A copy replaces everything: only the heartbeat may be lost by it."""
+    found = ours.info("keyspace")
+    ours.ask("SELECT", 0)
+    beats = int(ours.ask("EXISTS", HEARTBEAT))
+    if set(found) - {"db0"} or int(ours.ask("DBSIZE")) > beats:
+        raise Refused(
+            "The server on this host holds keys already, which the copy would replace: a "
+            "migration begins with an empty one. Nothing was done."
+        )
+
+
+def _prove(opts: Options, target: Target) -> Plan:
+    with link.here(opts) as ours:
+        _require_following(opts, ours)
+
+    def prove(tell: Tell) -> None:
+        _note(target, proven_at=None)
+        proof = migrate_proof.prove(opts, tell)
+        tell(f"{proof.tables} tables with {proof.rows} rows are equal on both sides")
+        _note(target, proven_at=datetime.now(UTC).isoformat(), proof=asdict(proof))
+
+    return [_watched("compare everything with the other cluster", prove)]
+
+
+def _require_following(opts: Options, ours: Connection) -> None:
+    if not link.follows(opts, ours):
+        raise Refused(
+            "The server here follows no other cluster: run 'dbops migrate start', or 'follow' "
+            "after a switch, on this host first."
+        )
+
+
+def _switch(opts: Options, target: Target) -> Plan:
+    with link.here(opts) as ours:
+        if "switching" in _read(target) and link.is_primary(ours):
+            end = partial(_end_switch, opts, target)
+            return [Action("end the switch that was interrupted: this side is open already", end)]
+        _require_following(opts, ours)
+        _require_proof(opts, target)
+        _, theirs = link.there(opts)
+        with theirs:
+            behind = link.written(theirs) - link.applied(ours)
+        if behind > BEHIND_LIMIT_BYTES:
+            raise Refused(
+                f"The server here is {behind} bytes behind: switch when it has caught up."
+            )
+
+    def switch(tell: Tell) -> None:
+        _note(target, switching=datetime.now(UTC).isoformat())
+        pause = _move(opts, target, tell)
+        _note(
+            target,
+            switching=None,
+            proven_at=None,
+            switched_at=datetime.now(UTC).isoformat(),
+            pause_seconds=round(pause, 3),
+        )
+        tell(f"writers waited for {pause:.1f} s")
+
+    return [_watched("move the writers to this cluster", switch)]
+
+
+def _require_proof(opts: Options, target: Target) -> None:
+    proven = _read(target).get("proven_at")
+    limit = opts.migrate_proof_seconds
+    age = (datetime.now(UTC) - datetime.fromisoformat(proven)).total_seconds() if proven else limit
+    if age >= limit:
+        raise Refused(
+            f"The content was not proven equal within the last {limit / 3600:.0f} h: run "
+            "'dbops migrate prove' on this host first."
+        )
+
+
+def _move(opts: Options, target: Target, tell: Tell) -> float:
+    """Close the other side, wait for its last write, open this one; return how long it took.
+
+    The other side is opened again only when this one surely was not: both open is the worst end.
+    """
+    _, theirs = link.there(opts)
+    with theirs, link.here(opts) as ours:
+        tell("closing the other cluster for writes")
+        began = time.monotonic()
+        theirs.ask("CLIENT", "PAUSE", int(CLOSED_SECONDS * 1000), "WRITE")
+        try:
+            link.wait_applied(ours, link.written(theirs), LIMIT_SECONDS)
+        except (DbopsError, KeyboardInterrupt) as error:
+            theirs.ask("CLIENT", "UNPAUSE")
+            words = str(error).rstrip(".") or "interrupted"
+            raise CommandFailed(
+                f"The switch did not happen ({words}): the other cluster takes writes as before."
+            ) from None
+        tell("opening this cluster")
+        link.lead(target, ours)
+        return time.monotonic() - began
+
+
+def _end_switch(opts: Options, target: Target) -> None:
+    """Close the other side for good: the killed run may have left it to its time limit."""
+    with link.here(opts) as ours:
+        link.restore_login(target, ours)
+    _, theirs = link.there(opts)
+    with theirs:
+        theirs.ask("CLIENT", "PAUSE", int(CLOSED_SECONDS * 1000), "WRITE")
+    _note(target, switching=None, proven_at=None, switched_at=datetime.now(UTC).isoformat())
+
+
+def _follow(opts: Options, target: Target) -> Plan:
+    name, theirs = link.there(opts)
+    with theirs, link.here(opts) as ours:
+        if link.follows(opts, ours):
+            return []
+        _require_left(ours, theirs)
+
+    def follow(tell: Tell) -> None:
+        with link.here(opts) as ours:
+            link.follow(opts, target, name, ours)
+            # Writers that were held meanwhile learn now that this is a replica.
+            ours.ask("CLIENT", "UNPAUSE")
+            link.wait_in_step(ours, tell)
+
+    return [_watched(f"follow {name} from the switch on, for the way back", follow)]
+
+
+def _require_left(ours: Connection, theirs: Connection) -> None:
+    """Refuse to follow a cluster that does not go on from exactly what is here."""
+    mine, other = ours.info("replication"), theirs.info("replication")
+    ends = int(other.get("second_repl_offset", "-1")) - 1
+    if other.get("master_replid2") != mine.get("master_replid") or (
+        ends < int(mine["master_repl_offset"]) - _PINGS_BYTES
+    ):
+        raise Refused(
+            "The other cluster does not go on from what this one holds: only a side that was left "
+            "by a switch can follow. Nothing was done."
+        )
+
+
+_PINGS_BYTES = 64 * 1024
+"""A primary that is closed goes on pinging its replicas, which counts in its position."""
+
+
+def _finish(opts: Options, target: Target) -> Plan:
+    def finish() -> None:
+        with link.here(opts) as ours:
+            if link.follows(opts, ours):
+                # Closed it stays, so that nobody writes to it by mistake.
+                ours.ask("CONFIG", "SET", "min-replicas-to-write", _NEVER)
+                ours.ask("CONFIG", "SET", "min-replicas-max-lag", "10")
+                link.lead(target, ours)
+            link.restore_login(target, ours)
+        _note(target, switching=None, proven_at=None)
+
+    return [Action("end the migration here", finish)]
+
+
+_PLANS: dict[MigrateStep, Callable[[Options, Target], Plan]] = {
+    "prepare": _prepare,
+    "start": _start,
+    "prove": _prove,
+    "switch": _switch,
+    "follow": _follow,
+    "finish": _finish,
+}
+
+
+def _watched(title: str, do: Callable[[Tell], None]) -> Action:
+    return Action(title, lambda: do(lambda text: None), watched=do)
+
+
+def _read(target: Target) -> dict[str, Any]:
+    try:
+        found = json.loads((target.state_dir / "migration.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _note(target: Target, **changes: Any) -> None:
+    noted = {name: value for name, value in (_read(target) | changes).items() if value is not None}
+    text = json.dumps(noted, indent=1) + "\n"
+    files.write(target.state_dir / "migration.json", text, shared=True)

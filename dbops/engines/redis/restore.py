@@ -1,0 +1,144 @@
+"""Restoring a member in place: the plan, its guards, and the removal of what was set aside.
+
+Nothing is deleted by a restore: the former data directory is renamed and stays until
+:func:`plan_discard`. What is *not* here: which backup and time (:mod:`.destination`), how the files
+are made (:mod:`.loading`), and what happens from the server's start on (:mod:`.recovery`).
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+from dbops import aside
+from dbops.contract import RestoreRequest
+from dbops.engines.redis import catalogue, destination, loading, options, processes, recovery
+from dbops.engines.redis.destination import Destination
+from dbops.engines.redis.options import Options
+from dbops.errors import Refused
+from dbops.options import require_part
+from dbops.restic import Repository
+from dbops.runner import Action, Command, OnLine, Plan, Step, capture
+from dbops.targets import Target
+
+_OWN = ("appendonlydir", "dump.rdb", "nodes.conf")
+_TEMPORARY = ("temp-", ".nfs")
+
+
+def plan_restore(target: Target, request: RestoreRequest) -> Plan:
+    """Return the steps that put the cluster's data on this member back as it was.
+
+    Raises Refused over a running server, a directory that holds something else or a time out of
+    reach, ConfigError for what does not exist or what the server here cannot read.
+    """
+    require_part(target, "member")
+    opts = options.read(target)
+    data_dir = opts.require_path("data_dir")
+    if not request.rehearsal:
+        _refuse_running(data_dir)
+    occupied = _occupied(data_dir)
+    repo = catalogue.open_(target, opts)
+    way = destination.choose(opts, repo, request)
+    aside.refuse_without_space(data_dir, way.size, f"backup {way.full.backup_id}")
+    former = aside.name(data_dir)
+    kept = f"the former data is kept in {former}" if occupied else "there was no former data"
+    return (
+        *_stop(opts),
+        *_make_room(opts, data_dir, former if occupied else None),
+        *_fill(opts, repo, way, data_dir, kept),
+        *recovery.steps(target, opts, way, former if occupied else None, kept),
+    )
+
+
+def _refuse_running(data_dir: Path) -> None:
+    found = processes.working_in(data_dir)
+    if found:
+        raise Refused(
+            f"A server is running on {data_dir} (process {found[0]}): stop it before a restore."
+        )
+
+
+def _occupied(data_dir: Path) -> bool:
+    """Return whether there is a former data directory to set aside; refuse anything else."""
+    aside.refuse_fixed(data_dir)
+    if not data_dir.exists() or not any(data_dir.iterdir()):
+        return False
+    strangers = [
+        path.name
+        for path in data_dir.iterdir()
+        if path.name not in _OWN and not path.name.startswith(_TEMPORARY)
+    ]
+    if strangers:
+        raise Refused(
+            f"{data_dir} holds {sorted(strangers)[0]!r}, which is not Redis' own: "
+            "nothing was changed."
+        )
+    return True
+
+
+def _stop(opts: Options) -> tuple[Step, ...]:
+    """Stopping a stopped unit keeps the service manager from starting it meanwhile."""
+    if opts.service is None:
+        return ()
+    return (Command(("systemctl", "stop", opts.service), title="stop the service"),)
+
+
+def _make_room(opts: Options, data_dir: Path, former: Path | None) -> tuple[Step, ...]:
+    make = Action(
+        f"make the directory {data_dir}", partial(aside.make, data_dir, opts.os_user, 0o700)
+    )
+    if former is None:
+        return (make,)
+    move = partial(aside.set_aside, data_dir, former, partial(_refuse_running, data_dir))
+    return (Action(f"rename {data_dir} to {former}", move), make)
+
+
+def _fill(
+    opts: Options, repo: Repository, way: Destination, data_dir: Path, kept: str
+) -> tuple[Step, ...]:
+    user = opts.os_user if os.geteuid() == 0 else None
+
+    def fetch(tell: OnLine) -> None:
+        loading.fetch(repo, way, data_dir, user, tell)
+        loading.same_base(data_dir, way.full)
+
+    what = "base and log" if way.log is not None else "base"
+    steps: list[Step] = [
+        Action(
+            f"fetch {what} of {way.full.backup_id} into {data_dir}, to {way.words} ({kept})",
+            partial(fetch, lambda line: None),
+            watched=fetch,
+        )
+    ]
+    if way.until is not None and way.log is not None:
+        steps.append(
+            Action(f"cut the log after {way.words}", partial(_cut, opts, data_dir, way, user))
+        )
+    steps.append(Action("let check-aof read every file", partial(_checked, opts, data_dir, user)))
+    return tuple(steps)
+
+
+def _cut(opts: Options, data_dir: Path, way: Destination, user: str | None) -> None:
+    assert way.until is not None
+    loading.cut(opts, data_dir, way.until, capture)
+    loading.own(data_dir, user)
+
+
+def _checked(opts: Options, data_dir: Path, user: str | None) -> None:
+    loading.check(opts, data_dir, capture)
+    loading.own(data_dir, user)
+
+
+def plan_discard(target: Target) -> Plan:
+    """Return the steps that remove what restores set aside, once the restored server is proven.
+
+    Raises Refused when the server is not up or the last restore did not end verified.
+    """
+    require_part(target, "member")
+    opts = options.read(target)
+    data_dir = opts.require_path("data_dir")
+    if not aside.found(data_dir):
+        return ()
+    recovery.prove(target, opts)
+    return aside.discard_steps(data_dir)

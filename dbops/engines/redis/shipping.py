@@ -1,0 +1,156 @@
+"""Shipping the log: everything since the newest full backup, as one stream that replaces its
+predecessor. It does not wait for a full backup that is running.
+
+What is *not* here: which files that log is made of (:mod:`.spool`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import dbops
+from dbops import lock, repository
+from dbops.contract import Progress
+from dbops.engines.redis import aof, catalogue, client, points, replica, spool
+from dbops.engines.redis.options import Options
+from dbops.engines.redis.points import Point
+from dbops.engines.redis.spool import Spool
+from dbops.errors import Busy, DbopsError, Unreachable
+from dbops.manifest import Manifest
+from dbops.repository import Entry
+from dbops.restic import Repository, Saved
+from dbops.targets import Target
+
+_STANDSTILL_SECONDS = 60.0
+_NOTHING = Saved("", 0, 0)
+
+
+def spool_of(opts: Options, backup_id: str) -> Spool:
+    """Return the links that belong to a full backup."""
+    return Spool(opts.require_path("stage_dir") / backup_id)
+
+
+@dataclass(frozen=True)
+class Since:
+    """The full backup that the replica's log goes on from, and what of that log is stored."""
+
+    full: Entry
+    stored: Entry | None
+
+
+def base_of_log(opts: Options, repo: Repository, progress: Progress) -> Since | None:
+    """Return what the replica's log goes on from, None when there is no such full backup.
+
+    The replica is made to follow the primary of now; when that cannot be had, the log that came
+    so far is shipped all the same.
+    """
+    try:
+        with client.replica(opts) as connection:
+            replica.follow(opts, connection, progress)
+            if connection.info("replication").get("master_sync_in_progress") == "0":
+                replica.wait_in_step(opts, connection, progress)
+    except DbopsError as error:
+        progress(str(error))
+    return since(opts, repository.entries(repo))
+
+
+def since(opts: Options, found: Sequence[Entry]) -> Since | None:
+    """Return which of the backups ``found`` the replica's log goes on from."""
+    newest = catalogue.newest_full(found)
+    if newest is None or not link(opts, newest):
+        return None
+    return Since(newest, repository.log_of(found, newest))
+
+
+def link(opts: Options, full: Entry) -> bool:
+    """Link the replica's log to the spool of ``full``; False when it does not go on from there."""
+    found = aof.read(opts.require_path("replica_dir"))
+    base_id = found.base_id()
+    place = spool_of(opts, full.backup_id)
+    if not place.exists():
+        if points.base(full.manifest).base_id != base_id:
+            return False
+        place.begin(base_id, opts.os_user if os.geteuid() == 0 else None)
+    if base_id not in place.bases():
+        return False
+    place.link(found)
+    return True
+
+
+def ship(
+    target: Target, opts: Options, repo: Repository, begun: Since, progress: Progress
+) -> Manifest:
+    """Store the log since a full backup; nothing is stored when nothing came."""
+    full, former = begun.full, begun.stored
+    place = spool_of(opts, full.backup_id)
+    parts = place.measure()
+    size = spool.size(parts)
+    if former is not None and points.parse(former.manifest.stop_point).offset == size:
+        return former.manifest
+    newest = spool.newest(parts) or full.manifest.stop
+    times = full.manifest.stop, max(newest, full.manifest.stop)
+    backup_id = f"{full.backup_id}_{datetime.now(UTC):%Y%m%d-%H%M%S}L"
+    if size == 0:
+        return _manifest(full.manifest, repo, backup_id, times, size, _NOTHING)
+    progress(f"storing {size} bytes of log")
+    user = opts.os_user if os.geteuid() == 0 else None
+    saved = repo.save_stream(spool.producer(parts, user), catalogue.LOG, (backup_id,), progress)
+    manifest = _manifest(full.manifest, repo, backup_id, times, size, saved)
+    repository.add(target, repo, manifest, {catalogue.LOG: saved.snapshot_id})
+    return manifest
+
+
+def ship_last(
+    target: Target, opts: Options, repo: Repository, begun: Since, progress: Progress
+) -> None:
+    """Store the log to where the new base begins, unless another run is doing it anyway."""
+    try:
+        with lock.hold(target, "log-backup"):
+            ship(target, opts, repo, begun, progress)
+    except Busy:
+        progress("the log is being stored by another run")
+
+
+def _manifest(
+    full: Manifest,
+    repo: Repository,
+    backup_id: str,
+    times: tuple[datetime, datetime],
+    size: int,
+    saved: Saved,
+) -> Manifest:
+    base = points.base(full)
+    return full.model_copy(
+        update={
+            "backup_id": backup_id,
+            "kind": "log",
+            "parent_id": full.backup_id,
+            "start": times[0],
+            "stop": times[1],
+            "start_point": str(base),
+            "stop_point": str(Point(base.format, base.base_id, size)),
+            "bytes_read": saved.bytes_read,
+            "bytes_stored": saved.bytes_stored,
+            "tool_version": repo.version(),
+            "dbops_version": dbops.__version__,
+            "fingerprints": (),
+        }
+    )
+
+
+def refuse_standstill(opts: Options, manifest: Manifest) -> None:
+    """Raise Unreachable when the log is stored and yet grows no longer: nothing comes in."""
+    try:
+        with client.replica(opts) as connection:
+            trouble = replica.link_trouble(connection)
+    except DbopsError as error:
+        trouble = str(error)
+    late = datetime.now(UTC) - manifest.stop > timedelta(seconds=_STANDSTILL_SECONDS)
+    if trouble is not None and late:
+        raise Unreachable(
+            f"The log is stored up to {manifest.stop:%Y-%m-%dT%H:%M:%SZ} and nothing comes in: "
+            f"{trouble}."
+        )

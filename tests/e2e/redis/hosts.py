@@ -1,0 +1,157 @@
+"""Redis's hosts under test, and a client that keeps a ledger."""
+
+from __future__ import annotations
+
+import shlex
+
+from redis import RedisError
+
+from demo import ledger
+from demo.redis import RedisFleet
+from lab import faults
+from lab.machine import LabError
+from tests.e2e import hosts
+from tests.e2e.hosts import wait
+
+CLUSTER = RedisFleet.cluster
+MEMBERS = RedisFleet.members
+SECRETS = f"/etc/dbops/secrets/redis-{CLUSTER}"
+
+
+class Site(RedisFleet, hosts.Site):
+    """The lab's Redis hosts."""
+
+    controls = ("RD", 22)
+    profiles = frozenset({"RD-21"})  # a container's kernel is the machine's
+
+    def ask(self, host: str, *words: str, ok: bool = True) -> str:
+        """Return the answer of the server of ``host`` to its administrator."""
+        replica = host == self.repository
+        socket = f"/run/dbops-redis-{'replica-' if replica else ''}{CLUSTER}/redis.sock"
+        account = "backup" if replica else "admin"
+        return self._call(host, socket, f"dbops_{account}", f"{SECRETS}-{account}.password", *words,
+                          ok=ok)  # fmt: skip
+
+    def sentinel(self, host: str, *words: str, ok: bool = True) -> str:
+        """Return the answer of the Sentinel of ``host``."""
+        socket = f"/run/dbops-redis-sentinel-{CLUSTER}/sentinel.sock"
+        account = ("dbops_sentinel", f"{SECRETS}-sentinel.password")
+        return self._call(host, socket, *account, *words, ok=ok)
+
+    def _call(
+        self, host: str, socket: str, user: str, password_file: str, *words: str, ok: bool
+    ) -> str:
+        line = shlex.join(["redis-cli", "-s", socket, "--user", user, *words])
+        return self.root(host, f"REDISCLI_AUTH=$(cat {password_file}) {line}", ok=ok)
+
+    def inside(self, host: str) -> str:
+        """Return accounts and settings of the server on ``host``."""
+        if host not in MEMBERS:
+            return ""
+        settings = self.ask(host, "CONFIG", "GET", "*")
+        return self.ask(host, "ACL", "LIST") + "\n" + settings
+
+    def roles(self) -> dict[str, str]:
+        """Return what each member says that it is; "" when it does not answer."""
+        return {host: self.ask(host, "ROLE", ok=False).partition("\n")[0] for host in MEMBERS}
+
+    def primary(self) -> str:
+        """Return the member that accepts writes; AssertionError unless it is exactly one."""
+        states = self.roles()
+        found = [host for host, state in states.items() if state == "master"]
+        assert len(found) == 1, f"not exactly one primary: {states}"
+        return found[0]
+
+    def replica(self) -> str:
+        """Return the other member."""
+        return next(host for host in MEMBERS if host != self.primary())
+
+    def named(self) -> set[str]:
+        """Return the members that the Sentinels name as primary."""
+        query = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", CLUSTER)
+        found = {
+            self.sentinel(host, *query, ok=False).partition("\n")[0]
+            for host in (*MEMBERS, self.repository)
+        }
+        by_address = {self.lab.address(host): host for host in MEMBERS}
+        return {by_address.get(address, address) for address in found}
+
+    def whole(self) -> bool:
+        """Return whether all follow one primary and the Sentinels agree on it."""
+        try:
+            primary = self.primary()
+        except (AssertionError, LabError):
+            return False
+        links = [
+            self.ask(host, "INFO", "replication", ok=False)
+            for host in (self.replica(), self.repository)
+        ]
+        quorum = self.sentinel(primary, "SENTINEL", "CKQUORUM", CLUSTER, ok=False)
+        return (
+            all("master_link_status:up" in link for link in links)
+            and all(f"master_host:{self.lab.address(primary)}" in link for link in links)
+            and self.named() == {primary}
+            and quorum.startswith("OK 3")
+        )
+
+    def wait_whole(self, seconds: float = 90) -> None:
+        """Wait until the cluster is whole."""
+        wait(self.whole, seconds, "one primary that all follow and the Sentinels agree on")
+
+    def store_log(self) -> None:
+        """Store what was written until now, as the timer does each minute."""
+        self.take("log")
+
+    def heal(self) -> None:
+        """Make the cluster whole again after a test that broke it."""
+        running = self.powered()
+        for host in self.hosts:
+            if host not in running:
+                faults.start(self.lab, host)
+        try:
+            wait(self.whole, 20, "the cluster")
+        except AssertionError:
+            self._mend()
+        self.wait_whole()
+
+    def _mend(self) -> None:
+        for host in (*MEMBERS, self.repository):
+            self.root(host, "systemctl start 'dbops-redis*'", ok=False)
+        if not self.settings_there() or "master" in self.roles().values():
+            self.run_play("provision", "--limit", "redis")
+            self.run_play("replicate", "--limit", "redis")
+            self.root(self.repository, f"systemctl start dbops-backup-{CLUSTER}@log.service",
+                      ok=False)  # fmt: skip
+            return
+        for host in MEMBERS:
+            self.root(host, f"systemctl stop dbops-redis-{CLUSTER}", ok=False)
+        self.run_play("restore", "-e", f"dbops_confirm={CLUSTER}")
+
+    def settings_there(self) -> bool:
+        """Return whether the members have been set up."""
+        return bool(self.root(MEMBERS[0], "ls /etc/dbops/targets || true", ok=False))
+
+
+class Load(hosts.Load):
+    """A writer whose numbers are the times of its writes."""
+
+    site: Site
+
+    def stored(self) -> dict[int, float]:
+        """Return the writes of this ledger's writer in the database; waits out a failover."""
+
+        def there() -> bool:
+            try:
+                self._there = super(Load, self).stored()
+            except RedisError:
+                return False
+            return True
+
+        wait(there, 60, "the database answers")
+        return self._there
+
+    _there: dict[int, float]
+
+    def uninterrupted(self) -> bool:
+        """Return whether the writer was never disconnected or refused."""
+        return not ledger.read(self.ledger).failures

@@ -1,0 +1,249 @@
+"""Backups of a real server: what comes back, to which moment, and what is never listed."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dbops import lock, repository
+from dbops.contract import RestoreRequest
+from dbops.engines.redis import catalogue, fingerprint, shipping, spool
+from dbops.errors import (
+    Busy,
+    CommandFailed,
+    ConfigError,
+    DbopsError,
+    Unreachable,
+    VerificationFailed,
+)
+from dbops.restic import Repository
+from tests.integration.redis.conftest import Launch
+from tests.integration.redis.server import wait
+from tests.integration.redis.site import Site, Writer, follow_primary_of
+from tests.integration.redis.test_content import DATA
+
+
+@pytest.fixture
+def site(folder: Path, launch: Launch, bin_dir: Path, options: Any, monkeypatch: Any) -> Site:
+    """A small cluster with some data."""
+    if shutil.which("restic") is None:
+        pytest.skip("restic is not installed")
+    site = Site(folder, bin_dir, options.flavor, launch)
+    follow_primary_of(site, monkeypatch)
+    site.primary.run(*DATA)
+    site.settle()
+    return site
+
+
+def test_a_full_backup_comes_back_as_it_was(site: Site) -> None:
+    manifest = site.take()
+    assert site.backups() == [manifest.backup_id]
+    (recorded,) = manifest.fingerprints
+    site.primary.run(("SET", "later", 1))
+    with site.restored(RestoreRequest(backup_id=manifest.backup_id)) as connection:
+        found = fingerprint.of_server(connection, "", datetime.now(UTC), 0, lambda text: None)
+        assert found.databases == recorded.databases
+        assert connection.ask("GET", "later") is None
+
+
+def test_the_log_brings_back_what_came_since(site: Site) -> None:
+    site.take()
+    site.primary.run(("SET", "later", 1))
+    site.settle()
+    log = site.take("log")
+    assert log.kind == "log"
+    with site.restored() as connection:
+        assert connection.ask("GET", "later") == b"1"
+    site.primary.run(("SET", "later", 2))
+    site.settle()
+    site.take("log")
+    with site.restored() as connection:
+        assert connection.ask("GET", "later") == b"2"
+    logs = [one for one in repository.entries(site.repo) if one.manifest.kind == "log"]
+    assert len(logs) == 1
+
+
+def test_a_log_backup_of_nothing_stores_nothing(site: Site) -> None:
+    site.take()
+    site.primary.run(("SET", "later", 1))
+    site.settle()
+    first = site.take("log")
+    assert site.take("log") == first
+
+
+def test_a_restore_to_a_time_ends_within_its_second(site: Site) -> None:
+    with Writer(site.primary) as writer:
+        time.sleep(0.5)
+        site.take(fingerprint=False)
+        time.sleep(4)
+    site.settle()
+    log = site.take("log")
+    moment = writer.moments[-1].replace(microsecond=0) - timedelta(seconds=1)
+    with site.restored(RestoreRequest(time=moment)) as connection:
+        last = int(connection.ask("GET", "counter"))
+        numbers = [int(one) for one in connection.ask("LRANGE", "numbers", 0, -1)]
+    # Redis notes whole seconds: all of the second asked for comes back, and nothing of the next.
+    inside = [n for n, at in enumerate(writer.moments) if at < moment + timedelta(seconds=1)]
+    assert inside[-1] - 5 <= last <= inside[-1] + 5
+    assert numbers == list(range(len(numbers)))
+    with pytest.raises(DbopsError, match=r"20\d\d-"):
+        site.restored(RestoreRequest(time=log.stop + timedelta(seconds=90))).__enter__()
+
+
+def test_a_time_just_after_the_backup_needs_none_of_its_log(site: Site) -> None:
+    manifest = site.take()
+    time.sleep(2.1)
+    site.primary.run(("SET", "later", 1))
+    site.settle()
+    site.take("log")
+    with site.restored(RestoreRequest(time=manifest.stop)) as connection:
+        assert connection.ask("GET", "later") is None
+        assert connection.ask("GET", "text") == b"value"
+
+
+def test_the_first_log_backup_takes_a_full_one(site: Site) -> None:
+    log = site.take("log")
+    (full,) = site.backups()
+    assert log.parent_id == full
+
+
+def test_a_new_copy_of_everything_starts_the_log_anew(site: Site) -> None:
+    first = site.take()
+    site.primary.run(("DEBUG", "CHANGE-REPL-ID"))
+    site.replica.run(("REPLICAOF", "NO", "ONE"), ("DEBUG", "CHANGE-REPL-ID"))
+    site.primary.run(("SET", "unseen", 1))
+    site.replica.follow(site.primary)
+    wait(lambda: site.replica.info("persistence")["aof_rewrite_in_progress"] == "0", "a base")
+    log = site.take("log")
+    assert log.parent_id != first.backup_id
+    assert site.backups() == [first.backup_id, log.parent_id]
+    with site.restored() as connection:
+        assert connection.ask("GET", "unseen") == b"1"
+
+
+def test_the_log_goes_on_when_a_full_backup_fails(site: Site, monkeypatch: Any) -> None:
+    first = site.take()
+    site.primary.run(("SET", "before", 1))
+    site.settle()
+    whole = Repository.save_stream
+
+    def torn(self: Repository, producer: Any, name: str, *more: Any) -> Any:
+        if name == catalogue.BASE:
+            raise CommandFailed("The disk is full.")
+        return whole(self, producer, name, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Repository, "save_stream", torn)
+        with pytest.raises(CommandFailed, match="disk is full"):
+            site.take()
+    assert site.backups() == [first.backup_id]
+    site.primary.run(("SET", "after", 1))
+    site.settle()
+    log = site.take("log")
+    assert log.parent_id == first.backup_id
+    with site.restored() as connection:
+        assert connection.many([("GET", "before"), ("GET", "after")]) == [b"1", b"1"]
+    assert site.take().backup_id in site.backups()
+
+
+def test_a_stream_that_ends_early_is_never_listed(site: Site, monkeypatch: Any) -> None:
+    real = spool.producer
+
+    def short(parts: Any, user: Any) -> Any:
+        command = real(parts, user)
+        path, size = command.argv[-2:]
+        return type(command)((*command.argv[:-2], path, str(int(size) + 1)), title="reading")
+
+    full = site.take()
+    site.primary.run(("SET", "later", 1))
+    site.settle()
+    monkeypatch.setattr(spool, "producer", short)
+    with pytest.raises(CommandFailed, match="ends 1 bytes early"):
+        site.take("log")
+    assert [one.backup_id for one in repository.entries(site.repo)] == [full.backup_id]
+
+
+def test_a_full_backup_does_not_hold_up_the_log(site: Site, monkeypatch: Any) -> None:
+    first = site.take()
+    whole, going, go_on = Repository.save_stream, threading.Event(), threading.Event()
+
+    def slow(self: Repository, producer: Any, name: str, *more: Any) -> Any:
+        if name == catalogue.BASE:
+            going.set()
+            assert go_on.wait(60)
+        return whole(self, producer, name, *more)
+
+    monkeypatch.setattr(Repository, "save_stream", slow)
+
+    def take() -> None:
+        with lock.hold(site.target(), "backup"):
+            site.take()
+
+    other = threading.Thread(target=take)
+    other.start()
+    try:
+        assert going.wait(60)
+        site.primary.run(("SET", "meanwhile", 1))
+        site.settle()
+        with lock.hold(site.target(), "log-backup"):
+            log = site.take("log")
+        assert log.parent_id == first.backup_id
+        with site.restored() as connection:
+            assert connection.ask("GET", "meanwhile") == b"1"
+    finally:
+        go_on.set()
+        other.join()
+    assert len(site.backups()) == 2
+    with site.restored() as connection:
+        assert connection.ask("GET", "text") == b"value"
+
+
+def test_while_the_first_full_backup_runs_the_log_says_so(site: Site) -> None:
+    with lock.hold(site.target(), "backup"), pytest.raises(Busy):
+        site.take("log")
+
+
+def test_a_primary_that_is_gone_is_told_of_and_its_log_is_kept(
+    site: Site, monkeypatch: Any
+) -> None:
+    site.take()
+    site.primary.run(("SET", "last", 1))
+    site.settle()
+    site.primary.kill()
+    monkeypatch.setattr(shipping, "_STANDSTILL_SECONDS", 0.0)
+    wait(lambda: site.replica.info("replication")["master_link_status"] == "down", "it is noticed")
+    time.sleep(1.1)
+    with pytest.raises(Unreachable, match="nothing comes in"):
+        site.take("log")
+    with site.restored() as connection:
+        assert connection.ask("GET", "last") == b"1"
+    with pytest.raises(Unreachable, match="not in step"):
+        site.take()
+
+
+def test_data_that_vanished_are_told_of(site: Site) -> None:
+    site.primary.run(*[("SET", f"key{n}", "x" * 1000) for n in range(200)])
+    site.settle()
+    site.take()
+    site.primary.run(("FLUSHALL",))
+    site.settle()
+    with pytest.raises(VerificationFailed, match="less than half"):
+        site.take()
+    assert len(site.backups()) == 2
+
+
+def test_incremental_backups_are_refused(site: Site) -> None:
+    with pytest.raises(ConfigError, match="no incremental ones"):
+        site.take("incremental")
+
+
+def test_the_fingerprint_of_the_cluster(site: Site) -> None:
+    (found,) = fingerprint.fingerprint(site.target(), lambda text: None)
+    assert {one.database for one in found.databases} == {"0", "3"}
+    assert ":" in found.point
