@@ -105,6 +105,10 @@ streaming:
   description: Whether both threads of the replica run and the link stands.
   type: bool
   returned: always
+seconds_behind:
+  description: Age of what the replica carries out now; -1 when it is not known.
+  type: int
+  returned: always
 replication_problem:
   description: The last error of either thread of the replica.
   type: str
@@ -152,6 +156,7 @@ NOTHING: dict[str, Any] = {
     "writable": None,
     "upstream_host": None,
     "streaming": False,
+    "seconds_behind": -1,
     "replication_problem": None,
     "gtid_position": None,
     "gtid_current": None,
@@ -198,10 +203,12 @@ class Server:
 def link(row: dict[str, str]) -> dict[str, Any]:
     """Return what one row of the replica's status says."""
     threads = row["Slave_IO_Running"] == row["Slave_SQL_Running"] == "Yes"
+    seconds = row["Seconds_Behind_Master"]
     problem = row["Last_SQL_Error"] or row["Last_IO_Error"]
     return {
         "upstream_host": row["Master_Host"],
         "streaming": threads,
+        "seconds_behind": int(seconds) if seconds.isdigit() else -1,
         "replication_problem": problem or None,
     }
 
