@@ -205,7 +205,7 @@ def main() -> None:
     server = Server(module)
     if module.params["state"] == "absent":
         if known and not module.check_mode:
-            server.run("STOP ALL SLAVES;\nRESET SLAVE ALL;\n")
+            server.run("STOP SLAVE;\nRESET SLAVE ALL;\n")
         module.exit_json(changed=bool(known), differences=["replication ended"] if known else [])
     wanted = declared(module.params)
     differences = [name for name, value in wanted.items() if known.get(name) != value]

@@ -26,8 +26,8 @@ def converge(socket: str, parameters: Mapping[str, Any], check: bool) -> dict[st
     """
     with _connection(socket) as connection:
         reader = Reader(connection)
-        if reader.rows("SELECT @@read_only")[0][0]:
-            raise AccessError("This server is read-only; access is set on the primary.")
+        if reader.rows("SHOW SLAVE STATUS"):
+            raise AccessError("This server is a replica; access is set on the primary.")
         wanted = load(parameters, reader.levels())
         steps = plan(reader.everything(), wanted)
         if steps and not check:
