@@ -10,6 +10,7 @@ from dbops.engines.mysql import (
     drill,
     fingerprint,
     heartbeat,
+    migrate,
     monitor,
     restore,
     retention,
@@ -31,4 +32,6 @@ ENGINE = Engine(
     run_drill=drill.run_drill,
     heartbeat=heartbeat.heartbeat,
     collect=monitor.collect,
+    plan_migrate=migrate.plan_migrate,
+    migration=migrate.migration,
 )

@@ -12,7 +12,7 @@ import pymysql
 
 from dbops.contract import Control
 from dbops.controls import Rule, check_waivers, judge
-from dbops.engines.mysql import client, options, restore
+from dbops.engines.mysql import client, members, options, restore
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.controls import accounts, host, settings
 from dbops.engines.mysql.controls.facts import Facts, Row, account
@@ -58,7 +58,6 @@ def gather(target: Target, opts: Options, connection: Connection) -> Facts:
         held.add(str(right))
         if grantable == "YES":
             held.add("GRANT OPTION")
-    following = client.records(connection, "SHOW ALL SLAVES STATUS")
     return Facts(
         target=target,
         options=opts,
@@ -66,7 +65,7 @@ def gather(target: Target, opts: Options, connection: Connection) -> Facts:
         plugins=frozenset(str(row[0]) for row in rows(_PLUGINS)),
         accounts=tuple(account(*row) for row in rows(_ACCOUNTS)),
         privileges={name: frozenset(held) for name, held in privileges.items()},
-        replica=following[0] if following else None,
+        replica=members.following(connection),
         process=restore.running_process(opts.require_path("data_dir")),
         rows=rows,
     )

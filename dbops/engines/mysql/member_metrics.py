@@ -14,7 +14,7 @@ import pymysql
 
 from dbops import measures
 from dbops.contract import Sample
-from dbops.engines.mysql import client, handshake, heartbeat
+from dbops.engines.mysql import client, handshake, heartbeat, members
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.options import Options
 from dbops.errors import Unreachable
@@ -111,8 +111,7 @@ def sessions(longest: float, blocked: float, wait: float) -> Iterator[Sample]:
 
 def replication(target: Target, options: Options, connection: Connection) -> Iterator[Sample]:
     """Yield role, heartbeat, lag and link of the member that ``connection`` goes to."""
-    found = client.records(connection, "SHOW ALL SLAVES STATUS")
-    replica = found[0] if found else None
+    replica = members.following(connection)
     for role, held in (("primary", replica is None), ("replica", replica is not None)):
         yield Sample("dbops_role", float(held), (("role", role),), "Whether it holds this role.")
     beat = _beat(options, connection)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pymysql
 
@@ -14,6 +14,8 @@ from dbops.errors import DbopsError, Refused, Unreachable
 
 Role = Literal["primary", "replica"]
 MAX_LAG_SECONDS = 60
+MIGRATION = "dbops_migrate"
+"""The name of the connection by which a cluster follows another one; it makes no replica."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,21 @@ class Standing:
 def standing(connection: Connection) -> Standing:
     """Ask a server for its role: a replica is one that has a source configured."""
     position = str(client.value(connection, "SELECT @@GLOBAL.gtid_current_pos") or "")
-    found = client.records(connection, "SHOW ALL SLAVES STATUS")
-    if not found:
+    one = following(connection)
+    if one is None:
         return Standing("primary", False, None, position)
-    one = found[0]
     receiving = one["Slave_IO_Running"] == "Yes" and one["Slave_SQL_Running"] == "Yes"
     lag = one["Seconds_Behind_Master"]
     return Standing("replica", receiving, None if lag is None else int(lag), position)
+
+
+def following(connection: Connection, name: str | None = None) -> dict[str, Any] | None:
+    """Return how the server follows its source, or the connection ``name``; None if it does not."""
+    for one in client.records(connection, "SHOW ALL SLAVES STATUS"):
+        known = str(one["Connection_name"])
+        if known == name or (name is None and known != MIGRATION):
+            return one
+    return None
 
 
 def survey(opts: Options) -> dict[str, Standing | str]:

@@ -135,3 +135,39 @@ class Member:
             "('mysql','information_schema','performance_schema','sys')"
         ):
             self.run(f"DROP DATABASE {client.name(name)}")
+
+
+def certificates(folder: Path) -> None:
+    """Make an authority, and a certificate for 127.0.0.1 and the name m1."""
+    folder.mkdir()
+    (folder / "ext").write_text("subjectAltName=IP:127.0.0.1,DNS:m1\n")
+    for line in (
+        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=ca -days 2",
+        "req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=m1",
+        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt "
+        "-days 2 -extfile ext",
+    ):
+        subprocess.run(["openssl", *line.split()], cwd=folder, check=True, capture_output=True)
+    _plugins(folder / "plugins")
+    subprocess.run(["chmod", "-R", "a+rX", str(folder)], check=True)
+
+
+def _plugins(folder: Path) -> None:
+    """A server that follows another one looks for the client's plugins among its own."""
+    folder.mkdir()
+    for place in ("/usr/lib/mysql/plugin", "/usr/lib/*/libmariadb3/plugin"):
+        for path in Path("/").glob(f"{place[1:]}/*.so"):
+            (folder / path.name).symlink_to(path)
+
+
+def tls_settings(folder: Path) -> str:
+    """Return the settings by which a server uses :func:`certificates`."""
+    return "\n".join(
+        (
+            f"ssl-ca = {folder}/ca.crt",
+            f"ssl-cert = {folder}/server.crt",
+            f"ssl-key = {folder}/server.key",
+            f"plugin-dir = {folder}/plugins",
+            "plugin-load-add = auth_ed25519",
+        )
+    )

@@ -14,7 +14,7 @@ from dbops.contract import BackupRequest, RestoreRequest
 from dbops.engines.mysql import ENGINE, options
 from dbops.manifest import Fingerprint, Kind, Manifest
 from dbops.targets import Objectives, Target
-from tests.integration.mysql.machine import Member
+from tests.integration.mysql.machine import Member, certificates
 
 PORT = 33961
 
@@ -25,7 +25,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.tls = folder / "tls"
-        self._certificates()
+        certificates(self.tls)
         more = "\n".join(
             (
                 f"ssl-ca = {self.tls}/ca.crt",
@@ -61,20 +61,6 @@ class Site:
         path = self.folder / name
         path.write_text(text)
         path.chmod(0o600)
-
-    def _certificates(self) -> None:
-        self.tls.mkdir()
-        (self.tls / "ext").write_text("subjectAltName=IP:127.0.0.1,DNS:m1\n")
-        for line in (
-            "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=ca -days 2",
-            "req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=m1",
-            "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt "
-            "-days 2 -extfile ext",
-        ):
-            subprocess.run(
-                ["openssl", *line.split()], cwd=self.tls, check=True, capture_output=True
-            )
-        subprocess.run(["chmod", "-R", "a+rX", str(self.tls)], check=True)
 
     def target(self, part: str, **more: Any) -> Target:
         options = {

@@ -128,7 +128,8 @@ def test_a_gtid_of_the_history_left_behind_is_found_there(tmp_path: Path) -> Non
     listed = chain.longest(files(old, new))
     assert len(listed) == 2
     point = gtid.parse("0-1-8")
-    assert names(chain.follow(chain.toward(listed, point), gtid.parse("0-1-2"), point))
+    way = chain.follow(chain.toward(listed, point), gtid.parse("0-1-2"), point)
+    assert [file.summary.path for file in way.segments[0].files] == [old]
     assert str(chain.follow(listed, gtid.parse("0-1-2")).end) == "0-1-102"
 
 

@@ -11,7 +11,7 @@ from dbops.errors import ConfigError, VerificationFailed
 from tests.unit.mysql.made import target
 
 LOG = """[00] 21:54:56 mariabackup: The latest check point (for incremental): '495041530'
-[00] 21:54:56 MySQL binlog position: filename 'b.3', position '877', GTID of the last change '0-1-19'
+[00] MySQL binlog position: filename 'b.3', position '877', GTID of the last change '0-1-19'
 [00] 21:54:56 Redo log (from LSN 495041530 to 503958807) was copied.
 [00] 21:54:56 completed OK!"""
 
