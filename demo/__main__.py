@@ -12,12 +12,11 @@ from importlib import import_module
 from rich.console import Console
 from rich.table import Table
 
+from dbops.engines import NAMES as ENGINES
 from demo.fleet import ERR, DemoError, Outcome, step
 from lab import fleet
 from lab.fleet import Lab
 from lab.machine import LabError
-
-ENGINES = ("postgresql",)
 
 
 def main(chosen: tuple[str, ...]) -> int:

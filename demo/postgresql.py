@@ -125,7 +125,8 @@ def run(lab: Lab) -> Outcome:
         outcome.rows += site.prove()
     outcome.report = site.report()
     outcome.next_lines = (
-        f".venv/bin/dbops play switchover -i {site.inventory} -e dbops_confirm={site.cluster}",
+        f".venv/bin/dbops play switchover -i {site.inventory} --limit postgresql "
+        f"-e dbops_confirm={site.cluster}",
         "python3 -m lab exec backup1 'dbops backup list'",
         "python3 -m lab exec pg1 'dbops audit'",
     )

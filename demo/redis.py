@@ -117,7 +117,8 @@ def run(lab: Lab) -> Outcome:
         outcome.rows += site.prove()
     outcome.report = site.report()
     outcome.next_lines = (
-        f".venv/bin/dbops play switchover -i {site.inventory} -e dbops_confirm={site.cluster}",
+        f".venv/bin/dbops play switchover -i {site.inventory} --limit redis "
+        f"-e dbops_confirm={site.cluster}",
         "python3 -m lab exec backup2 'dbops backup list'",
         "python3 -m lab exec redis1 'dbops audit'",
     )

@@ -48,7 +48,7 @@ def _engines(text: str) -> tuple[str, ...]:
 def main() -> int:
     """Carry out the command line; return the exit status."""
     arguments = _parser().parse_args()
-    engines = arguments.engines or fleet.engines(arguments.name)
+    engines = arguments.engines or fleet.engines(arguments.name) or ("postgresql",)
     lab = fleet.Lab(arguments.name, arguments.release, engines)
     try:
         if arguments.verb == "up":

@@ -25,6 +25,7 @@ FLEETS = {
 }
 _ALL = tuple(host for hosts in FLEETS.values() for host in hosts)
 _SUBNET = "10.117.{slot}"
+START_SECONDS = 180  # three, on a machine with nothing else to do
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,9 @@ class Lab:
 
 
 def engines(name: str) -> tuple[str, ...]:
-    """Return the engines whose hosts the lab called ``name`` was made with last."""
+    """Return the engines whose hosts the lab called ``name`` was made with last; none if new."""
     inventory = Lab(name, "").state / "inventory"
-    found = tuple(engine for engine in FLEETS if (inventory / f"{engine}.yml").is_symlink())
-    return found or ("postgresql",)
+    return tuple(engine for engine in FLEETS if (inventory / f"{engine}.yml").is_symlink())
 
 
 def up(lab: Lab) -> None:
@@ -216,7 +216,7 @@ def _apt_cache(release: str, host: str, part: str) -> Path:
 def _wait(lab: Lab, host: str) -> None:
     name = lab.container(host)
     public = (lab.state / "id_ed25519.pub").read_text()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         state = podman("exec", name, "systemctl", "is-system-running", ok=False).strip()
         if state in ("running", "degraded"):
@@ -224,7 +224,7 @@ def _wait(lab: Lab, host: str) -> None:
         time.sleep(0.3)
     else:
         raise LabError(
-            f"{host} did not start within 60 s: see 'python3 -m lab podman logs {name}'."
+            f"{host} did not start within {START_SECONDS} s: see 'python3 -m lab podman logs {name}'."
         )
     home = f"/home/{images.ADMIN}/.ssh"
     script = (
