@@ -20,11 +20,13 @@ from dbops.runner import Command, Completed, capture
 _FINE = "no errors were found"
 _PACK = re.compile(r"\bpack ([0-9a-f]{64})|^Pack ID does not match, want ([0-9a-f]{64})", re.I)
 _BENIGN = re.compile(
-    r"\s*$|\[|load indexes|check |read |create exclusive lock|using temporary cache|created new|"
+    r"\s*$|\[|pack [0-9a-f]+: not referenced in any index|"
+    r"load indexes|check |read |create exclusive lock|using temporary cache|created new|"
     r"repository [0-9a-f]+ opened|no errors were found|.*returned error, retrying|"
     r"Fatal: repository contains errors|The repository (?:is|contains)|\d+ additional files|"
     r".*non-critical|This is|To (?:correct|repair)|found \d+ old cache"
 )
+LOOKS = 3
 _COUNTED = re.compile(r"(\d+) / (\d+) (?:packs|snapshots)")
 _NAMED_BY_CONTENT = ("keys", "index", "snapshots")
 
@@ -74,17 +76,25 @@ def _counted(done: Completed) -> int:
 
 
 def _complaints(repo: Repository, done: Completed, progress: Progress) -> list[str]:
-    """Return what is wrong, without what only looked so because a backup ended meanwhile."""
-    first = _lines(done)
-    if all(_PACK.search(line) for line in first) and first:
-        return first
-    progress("look again at what was complained of")
-    again = _check(repo, progress)
-    if _sound(again):
-        return [line for line in first if _PACK.search(line)]
-    second = _lines(again)
-    kept = [line for line in first if _PACK.search(line) or line in second]
-    return kept or second or ["restic check failed and did not say why"]
+    """Return what is wrong, without what only looked so because another run ended meanwhile.
+
+    A damaged pack stays one; anything else counts once two looks in a row find it.
+    """
+    lines = _lines(done)
+    for _ in range(LOOKS):
+        packs = [line for line in lines if _PACK.search(line)]
+        if packs == lines != []:
+            break
+        progress("look again at what was complained of")
+        again = _check(repo, progress)
+        if _sound(again):
+            return packs
+        second = _lines(again)
+        kept = [line for line in lines if line in packs or line in second]
+        if kept:
+            return kept
+        lines = second
+    return lines or ["restic check failed and did not say why"]
 
 
 def _lines(done: Completed) -> list[str]:
@@ -92,10 +102,12 @@ def _lines(done: Completed) -> list[str]:
     found: dict[str, str] = {}
     for line in (*done.stdout.splitlines(), *done.stderr.splitlines()):
         match = _PACK.search(line)
+        if _BENIGN.match(line):
+            continue
         if match:
             pack = match[1] or match[2]
             found.setdefault(pack, f"pack {pack} is damaged: {line.strip()}")
-        elif not _BENIGN.match(line):
+        else:
             found.setdefault(line, line.strip().removeprefix("Fatal: "))
     return list(found.values())
 
@@ -135,4 +147,7 @@ def _unreadable(repo: Repository, progress: Progress) -> dict[str, str]:
             raise
         except DbopsError as error:
             found[snapshot.snapshot_id] = str(error)
-    return found
+    # One that was let go of meanwhile was not damaged.
+    after = repo.listing()
+    left = {*(s.snapshot_id for s in after.snapshots), *after.unreadable}
+    return {snapshot_id: why for snapshot_id, why in found.items() if snapshot_id in left}

@@ -198,6 +198,27 @@ def test_nothing_is_forgotten_under_a_running_backup(repo: Repository) -> None:
     assert repo.forget([saved.snapshot_id])
 
 
+def test_a_check_is_not_misled_by_runs_that_go_on(repo: Repository) -> None:
+    repo.save_stream(Command(("head", "-c", "30000000", "/dev/urandom")), "big")
+    over = threading.Event()
+
+    def go_on() -> None:
+        former: list[str] = []
+        while not over.is_set():
+            saved = repo.save_stream(Command(("head", "-c", "5000000", "/dev/urandom")), "log")
+            repo.forget(former)
+            former = [saved.snapshot_id]
+
+    running = threading.Thread(target=go_on)
+    running.start()
+    try:
+        found = [repo.check().problems for _ in range(4)]
+    finally:
+        over.set()
+        running.join()
+    assert found == [()] * 4
+
+
 def flip(path: Path, offset: int) -> None:
     path.chmod(0o640)
     data = bytearray(path.read_bytes())
