@@ -74,7 +74,7 @@ def reader(
     files: Sequence[Path], start: Position, until: Position | None, user: str | None
 ) -> Command:
     """Return the command that writes what is in ``files`` after ``start`` as statements."""
-    argv = [_READER, "--no-defaults"]
+    argv = [_READER, "--no-defaults", "--skip-gtid-strict-mode"]
     if start.last:
         argv.append(f"--start-position={start}")
     if until is not None:

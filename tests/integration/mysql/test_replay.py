@@ -230,6 +230,24 @@ def test_a_definition_changed_during_a_backup_comes_back(
         assert compare(expected, take(place.connect)) == []
 
 
+def test_a_table_made_of_a_query_comes_back_once_and_again(
+    own: Member, store: Store, folder: Path
+) -> None:
+    """One transaction in the log, which a client carries out as two: in the next log, too."""
+    fill(own)
+    store.take(own)
+    own.run("CREATE TABLE d.made (PRIMARY KEY (id)) AS SELECT * FROM d.t", "DELETE FROM d.t")
+    expected = of(own)
+    files = archived(own, folder / "binlog")
+    with rebuilt(store, folder, files) as place:
+        assert compare(expected, take(place.connect)) == []
+        (folder / "second" / "m" / "1").mkdir(parents=True)
+        shutil.copy(place.data_dir / "binlog.000001", folder / "second" / "m" / "1")
+    subprocess.run(["chmod", "-R", "a+rX", str(folder / "second")], check=True)
+    with rebuilt(store, folder, archive.survey(folder / "second")) as place:
+        assert compare(expected, take(place.connect)) == []
+
+
 def test_a_torn_stream_is_no_backup(own: Member, store: Store, folder: Path) -> None:
     fill(own)
     entry = store.take(own)
