@@ -48,11 +48,21 @@ class Segment:
 
 @dataclass(frozen=True)
 class Chain:
-    """All that is to be replayed. ``end`` is where it leads, ``left_out`` what a failover left."""
+    """All that is to be replayed. ``end`` is where it leads.
+
+    ``left_out`` are files of another branch: what a failover left behind, or a restore began.
+    """
 
     segments: tuple[Segment, ...]
     end: Position
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[File, ...] = ()
+
+    @property
+    def newest(self) -> bool:
+        """Whether it leads to the newest that there is, and not to a branch given up since."""
+        last = max((f.summary.last_at for s in self.segments for f in s.files), default=None)
+        others = max((f.summary.last_at for f in self.left_out), default=None)
+        return others is None or (last is not None and others <= last)
 
     @property
     def files(self) -> int:
@@ -98,7 +108,7 @@ def follow(files: Sequence[File], start: Position, until: Position | None = None
     forked = [f for f in beyond if position.holds(f.summary.before)]
     if until is not None or (unreached and not _only_forks(unreached, forked)):
         raise VerificationFailed(_missing(segments, unreached, position, until))
-    return Chain(tuple(segments), position, tuple(f.words for f in forked))
+    return Chain(tuple(segments), position, tuple(forked))
 
 
 def _furthest(files: Sequence[File], position: Position) -> Segment | None:
@@ -141,7 +151,15 @@ def _same_branch(file: File, position: Position) -> bool:
             writer = file.summary.writer(name, one.number)
         if writer is not None and writer != one.server:
             return False
+        if writer is None and _spans(file, name, one.number):
+            return False
     return True
+
+
+def _spans(file: File, name: str, number: int) -> bool:
+    """Tell whether a file begins before a transaction and ends after it, and does not have it."""
+    first, last = (one.numbers().get(name, 0) for one in (file.summary.before, file.summary.after))
+    return first < number < last
 
 
 def before_time(files: Sequence[File], moment: datetime) -> list[File]:

@@ -73,13 +73,14 @@ def choose(
     log = next((entry for entry in reversed(found) if entry.manifest.kind == "log"), None)
     files = [*_listed(repo, log), *own]
     point = gtid.parse(request.point) if request.point is not None else None
-    backup = wanted
+    fitting = candidates
     if request.time is not None:
-        backup = _for_time(candidates, files, request.time, live)
+        fitting = _for_time(candidates, files, request.time, live)
         files = chain.before_time(files, request.time)
     elif point is not None:
-        backup = _for_point(candidates, files, point)
+        fitting = _for_point(candidates, files, point)
         files = chain.toward(files, point)
+    backup = fitting[-1] if point is not None else _leading(fitting, files)
     start = gtid.parse(backup.manifest.stop_point)
     until = start.joined(point) if point is not None else None
     return Way(
@@ -92,6 +93,20 @@ def choose(
         highest=_highest(found, [*_listed(repo, log), *own]),
         words=_words(request),
     )
+
+
+def _leading(candidates: Sequence[Entry], files: Sequence[File]) -> Entry:
+    """Return the newest backup whose log leads to the newest branch.
+
+    After a restore to an earlier moment, younger backups belong to a branch that was given up.
+    """
+    for backup in reversed(candidates):
+        try:
+            if chain.follow(files, gtid.parse(backup.manifest.stop_point)).newest:
+                return backup
+        except VerificationFailed:
+            break
+    return candidates[-1]
 
 
 def _follow(
@@ -169,7 +184,7 @@ def _listed(repo: Repository, log: Entry | None) -> list[File]:
 
 def _for_time(
     candidates: Sequence[Entry], files: Sequence[File], moment: datetime, live: bool
-) -> Entry:
+) -> list[Entry]:
     oldest = min(entry.manifest.stop for entry in candidates)
     newest = max([oldest, *(file.summary.last_at for file in files)])
     newest = datetime.now(UTC) if live else newest
@@ -179,10 +194,10 @@ def _for_time(
             f"{_utc(moment)} is outside the recovery window, "
             f"which is from {_utc(oldest)} to {_utc(newest)}."
         )
-    return fitting[-1]
+    return fitting
 
 
-def _for_point(candidates: Sequence[Entry], files: Sequence[File], point: Position) -> Entry:
+def _for_point(candidates: Sequence[Entry], files: Sequence[File], point: Position) -> list[Entry]:
     starts = [(gtid.parse(entry.manifest.stop_point), entry) for entry in candidates]
     fitting = [
         entry
@@ -196,7 +211,7 @@ def _for_point(candidates: Sequence[Entry], files: Sequence[File], point: Positi
         raise ConfigError(
             f"{point} is outside the recovery window, which is from {starts[0][0]} to {newest}."
         )
-    return fitting[-1]
+    return fitting
 
 
 def _highest(found: Sequence[Entry], files: Sequence[File]) -> Position:

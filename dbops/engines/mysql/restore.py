@@ -97,8 +97,8 @@ def fetch(opts: Options, work: Work, tell: rebuild.Tell) -> None:
     work.log.mkdir()
     root = rebuild.fetch_log(work.repo, work.way, work.log, opts.os_user, tell)
     work.way = destination.fetched(work.way, root)
-    for words in work.way.chain.left_out:
-        tell(f"{words} holds transactions that a failover left behind: they are not replayed")
+    for file in work.way.chain.left_out:
+        tell(f"{file.words} holds transactions of another branch: they are not replayed")
     tell(f"{work.way.chain.files} files of binary log, to {work.way.until or work.way.chain.end}")
 
 

@@ -151,3 +151,27 @@ def test_a_certificate_of_another_name_or_authority_is_refused(site: Site) -> No
 def test_a_password_never_shows(site: Site) -> None:
     client.credentials(site.folder / "b.cnf")
     assert "secret" not in runner.mask("the password is secret")
+
+
+def test_after_a_restore_the_newest_is_that_of_the_new_history(site: Site) -> None:
+    with site.following():
+        full = site.take()
+        site.member.run("INSERT INTO d.t (a) VALUES ('kept')")
+        time.sleep(1.1)
+        moment = datetime.now(UTC)
+        time.sleep(1.1)
+        site.member.run("INSERT INTO d.t (a) VALUES ('given up')")
+        given_up = fingerprint(site)
+        younger = site.take("incremental")
+    site.restore(time=moment)
+    with site.following():
+        site.member.run("INSERT INTO d.t (a) VALUES ('new')")
+        expected = fingerprint(site)
+        time.sleep(1.5)
+        site.take("log")
+    site.restore()
+    note = json.loads((site.restored.state_dir / "restore.json").read_text())
+    assert note["backup_id"] == full.backup_id
+    assert compare(expected, fingerprint(site)) == []
+    site.restore(point=younger.stop_point)
+    assert compare(given_up, fingerprint(site)) == []

@@ -109,7 +109,8 @@ def test_a_branch_that_a_failover_left_is_not_replayed(tmp_path: Path) -> None:
     )
     found = chain.follow(files(old, new), gtid.parse("0-1-3"))
     assert names(found) == ["m2/binlog.000001"]
-    assert found.left_out == ("m1/binlog.000001",)
+    assert [file.words for file in found.left_out] == ["m1/binlog.000001"]
+    assert found.newest
     assert str(found.end) == "0-2-8"
 
 
@@ -131,6 +132,18 @@ def test_a_gtid_of_the_history_left_behind_is_found_there(tmp_path: Path) -> Non
     way = chain.follow(chain.toward(listed, point), gtid.parse("0-1-2"), point)
     assert [file.summary.path for file in way.segments[0].files] == [old]
     assert str(chain.follow(listed, gtid.parse("0-1-2")).end) == "0-1-102"
+
+
+def test_a_backup_of_a_history_given_up_does_not_lead_into_the_new_one(tmp_path: Path) -> None:
+    old = log(tmp_path / "m1/1/binlog.000001", "0-1-2", *run(range(3, 10)))
+    new = log(
+        tmp_path / "m1/2/binlog.000001", "0-1-2", *run(range(3, 6)), *run(range(99, 103)), at=1
+    )
+    listed = files(old, new)
+    found = chain.follow(listed, gtid.parse("0-1-7"))
+    assert [file.summary.path for file in found.segments[0].files] == [old]
+    assert not found.newest
+    assert chain.follow(listed, gtid.parse("0-1-2")).newest
 
 
 def test_of_two_copies_the_longer_counts(tmp_path: Path) -> None:

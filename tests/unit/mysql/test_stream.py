@@ -90,3 +90,8 @@ def test_an_option_of_another_part_is_asked_for_in_words(tmp_path: Path) -> None
     assert options.read(target(tmp_path, "drill")).scratch_dir is not None
     with pytest.raises(ConfigError, match="Extra inputs"):
         options.read(target(tmp_path, "drill", misspelt=1))
+
+
+def test_a_flavor_that_is_not_operated_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'mysql' is not operated yet"):
+        options.read(target(tmp_path, "drill", flavor="mysql"))
