@@ -10,7 +10,7 @@ from dbops.errors import ConfigError
 if TYPE_CHECKING:
     from dbops.contract import Engine
 
-NAMES = ("postgresql", "redis")
+NAMES = ("postgresql", "redis", "mysql")
 
 
 def get(name: str) -> Engine:

@@ -1,0 +1,88 @@
+"""The archived binary log on the repository host: what there is, what it leads to, what may go.
+
+Files that were read and have not grown are remembered, so that a run every minute reads only what
+is new. What is *not* here: fetching (:mod:`.puller`) and storing (:mod:`.backup`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from dbops import files as writing
+from dbops.contract import Progress
+from dbops.engines.mysql import binlog, chain, index
+from dbops.engines.mysql.chain import Chain, File
+from dbops.engines.mysql.gtid import Position
+from dbops.errors import DbopsError, VerificationFailed
+
+WAIT_SECONDS = 120.0
+_LOOK_SECONDS = 0.5
+
+
+def survey(root: Path, memory: Path | None = None) -> list[File]:
+    """Return the archived files, each name and life once. ``memory`` keeps what was read before."""
+    known = _remembered(root, memory)
+    found = []
+    for path in sorted(root.glob("*/*/*")):
+        if not chain.NAME.fullmatch(path.name) or not path.is_file():
+            continue
+        before = known.get(path)
+        size = path.stat().st_size
+        if before is not None and before.summary.size == size:
+            found.append(before)
+        elif size > 4:
+            found.append(File(path.parent.parent.name, binlog.summary(path)))
+    if memory is not None:
+        writing.write(memory, index.write(found, root), shared=False)
+    return chain.longest(found)
+
+
+def _remembered(root: Path, memory: Path | None) -> dict[Path, File]:
+    if memory is None:
+        return {}
+    try:
+        listed = index.read(memory.read_text(encoding="utf-8"), root)
+    except (OSError, ValueError, ValidationError, DbopsError):
+        return {}
+    return {file.summary.path: file for file in listed}
+
+
+def wait(root: Path, start: Position, until: Position, progress: Progress) -> Chain:
+    """Return the archived way to ``until`` once it is there, else raise VerificationFailed."""
+    progress(f"waiting for the binary log up to {until}")
+    end = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return chain.follow(chain.toward(survey(root), until), start, until)
+        except VerificationFailed:
+            if time.monotonic() > end:
+                raise
+            time.sleep(_LOOK_SECONDS)
+
+
+def superseded(files: Sequence[File], root: Path, oldest: Position) -> list[Path]:
+    """Return the archived copies that no backup needs: all before ``oldest``, or shorter ones.
+
+    The newest folder of each member is left alone: it is being written to.
+    """
+    kept = {file.summary.path for file in files}
+    gone = []
+    for member in sorted(path for path in root.iterdir() if path.is_dir()):
+        for session in sorted(path for path in member.iterdir() if path.is_dir())[:-1]:
+            gone += [path for path in sorted(session.iterdir()) if path not in kept]
+    gone += [f.summary.path for f in files if f.summary.closed and oldest.holds(f.summary.after)]
+    return gone
+
+
+def tidy(gone: Sequence[Path]) -> None:
+    """Remove files, and the folders that this leaves empty."""
+    for path in gone:
+        path.unlink(missing_ok=True)
+    for folder in {path.parent for path in gone}:
+        with suppress(OSError):
+            folder.rmdir()

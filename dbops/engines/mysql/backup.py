@@ -1,0 +1,336 @@
+"""Taking a backup: a member streams, the repository host stores, nothing lies on a disk between.
+
+``start_point`` of a manifest is the redo position (LSN) from which an incremental backup goes on,
+with the age of the data directory that it belongs to; ``stop_point`` is the GTID that the backup
+restores to. What is *not* here: the stream's other end (:mod:`.stream`), the binary log
+(:mod:`.archive`), the catalogue (:mod:`dbops.repository`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import dbops
+from dbops import lock, repository, status
+from dbops.contract import BackupRequest, Progress
+from dbops.engines.mysql import archive, chain, client, fingerprint, gtid, index, members, options
+from dbops.engines.mysql.options import Options
+from dbops.errors import Busy, CommandFailed, ConfigError, DbopsError, VerificationFailed
+from dbops.manifest import Kind, Manifest
+from dbops.repository import Entry
+from dbops.restic import Repository
+from dbops.runner import Command
+from dbops.targets import Target
+
+STREAMS = {"full": "base.mbstream", "incremental": "incremental.mbstream"}
+LOG = "binlog"
+SMALLEST_SHARE = 0.5
+_LOG_LOCK_SECONDS = 180.0
+_CHECKPOINT = re.compile(r"The latest check point \(for incremental\): '(\d+)'")
+_GTID = re.compile(r"binlog position: .*GTID of the last change '([^']*)'")
+_COPIED = re.compile(r"Redo log \(from LSN (\d+) to (\d+)\) was copied")
+_LIFE = (
+    "SELECT UNIX_TIMESTAMP(create_time) FROM information_schema.tables "
+    "WHERE table_schema = 'mysql' AND table_name = 'innodb_index_stats'"
+)
+_GRAVE = re.compile(r"\b(?:ERROR|FATAL|error|failed)\b.*")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the tool's log says of a stream: where an increment goes on, and the GTID it is at."""
+
+    checkpoint: str
+    position: str
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The member to copy from. ``life`` tells its data directory from one restored later."""
+
+    member: str
+    version: str
+    life: str
+
+
+def take_backup(target: Target, request: BackupRequest, progress: Progress) -> Manifest:
+    """Take one backup, prove that it is plausible, and list it with its manifest.
+
+    Raises VerificationFailed when the stream cannot be trusted: it is then not listed.
+    """
+    options.require_part(target, "repository")
+    opts = options.read(target)
+    with status.recorded(target, request.kind) as record:
+        repo = repository.open_repository(target, opts)
+        if request.kind == "log":
+            manifest = ship_log(target, opts, repo, progress)
+        elif request.kind in STREAMS:
+            manifest = _take(target, opts, repo, request, progress)
+        else:
+            raise ConfigError(
+                "A differential backup is not to be had here: take an incremental one, which goes "
+                "on from the newest."
+            )
+        record(manifest)
+    return manifest
+
+
+def _take(
+    target: Target, opts: Options, repo: Repository, request: BackupRequest, progress: Progress
+) -> Manifest:
+    source = _source(opts)
+    found = [one for one in repository.entries(repo) if one.manifest.kind != "log"]
+    parent = _parent(found, source) if request.kind == "incremental" else None
+    progress(f"{request.kind} backup from {source.member}")
+    manifest, snapshots = _store(target, opts, repo, source, request.kind, parent, progress)
+    _plausible(manifest, found)
+    if request.fingerprint:
+        try:
+            manifest = _with_fingerprint(target, opts, source, manifest, progress)
+        except DbopsError as error:
+            _list(target, opts, repo, manifest, snapshots, progress)
+            raise type(error)(
+                f"Backup {manifest.backup_id} is complete and kept, but without a fingerprint: "
+                f"{error}"
+            ) from None
+    _list(target, opts, repo, manifest, snapshots, progress)
+    return manifest
+
+
+def _source(opts: Options) -> _Source:
+    member = members.source(opts)
+    with client.remote(opts, opts.require_path("backup_file"), member) as connection:
+        version = series(str(client.value(connection, "SELECT VERSION()")))
+        return _Source(member, version, str(client.value(connection, _LIFE)))
+
+
+def series(version: str) -> str:
+    """Return the release series of a version: ``10.11`` of ``10.11.6-MariaDB-log``."""
+    return ".".join(version.split("-")[0].split(".")[:2])
+
+
+def _parent(found: Sequence[Entry], source: _Source) -> Entry:
+    """Return what an incremental backup builds upon: the newest, if it is of the same member.
+
+    Each member's redo log has positions of its own.
+    """
+    mine = [one for one in found if one.manifest.member == source.member]
+    if not mine:
+        raise ConfigError(
+            f"There is no backup of {source.member} to build upon: take a full one first."
+        )
+    if mine[-1].manifest.version != source.version:
+        raise ConfigError(
+            f"Backup {mine[-1].backup_id} is of version {mine[-1].manifest.version} and the server "
+            f"is {source.version}: take a full one first."
+        )
+    if mine[-1].manifest.start_point.split("@")[-1] != source.life:
+        raise ConfigError(
+            f"The data directory of {source.member} was made anew since backup "
+            f"{mine[-1].backup_id}: take a full one first."
+        )
+    return mine[-1]
+
+
+def _store(
+    target: Target,
+    opts: Options,
+    repo: Repository,
+    source: _Source,
+    kind: Kind,
+    parent: Entry | None,
+    progress: Progress,
+) -> tuple[Manifest, dict[str, str]]:
+    started = datetime.now(UTC)
+    lines: list[str] = []
+
+    def tell(line: str) -> None:
+        lines.append(line)
+        progress(line)
+
+    asked = "full"
+    if parent is not None:
+        asked = f"incremental {parent.manifest.start_point.split('@')[0]}"
+    producer = command(opts, source.member, asked)
+    saved = repo.save_stream(producer, STREAMS[kind], tags=(kind, source.member), progress=tell)
+    said = read_log(lines)
+    stop = datetime.now(UTC)
+    manifest = Manifest(
+        engine=target.engine,
+        version=source.version,
+        cluster=target.cluster,
+        member=source.member,
+        backup_id=repository.new_id(kind, stop, parent.backup_id if parent else None),
+        kind=kind,
+        parent_id=parent.backup_id if parent else None,
+        start=started,
+        stop=stop,
+        start_point=f"{said.checkpoint}@{source.life}",
+        stop_point=said.position,
+        bytes_read=saved.bytes_read,
+        bytes_stored=saved.bytes_stored,
+        encrypted=True,
+        tool="restic",
+        tool_version=repo.version(),
+        dbops_version=dbops.__version__,
+    )
+    return manifest, {STREAMS[kind]: saved.snapshot_id}
+
+
+def command(opts: Options, member: str, asked: str) -> Command:
+    """Return the command that makes ``member`` stream, as its forced command understands it."""
+    address = opts.hosts.get(member)
+    if address is None:
+        raise ConfigError(f"No member {member!r} in the target's hosts: render the target again.")
+    return Command(
+        (
+            "/usr/bin/ssh",
+            "-F/dev/null",
+            f"-i{opts.require_path('stream_key')}",
+            "-oBatchMode=yes",
+            "-oIdentitiesOnly=yes",
+            "-oStrictHostKeyChecking=yes",
+            f"-oUserKnownHostsFile={opts.require_path('stream_known_hosts')}",
+            "-oConnectTimeout=10",
+            "-oServerAliveInterval=15",
+            "-oServerAliveCountMax=4",
+            "-oLogLevel=ERROR",
+            f"{opts.stream_user}@{address}",
+            asked,
+        ),
+        title=f"the backup stream of {member}",
+        user=opts.repo_user if os.geteuid() == 0 else None,
+    )
+
+
+def read_log(lines: Sequence[str]) -> Said:
+    """Return what the tool's log says; VerificationFailed unless it says that all went well."""
+    text = "\n".join(lines)
+    if not any(line.rstrip().endswith("completed OK!") for line in lines):
+        grave = [match[0] for line in lines if (match := _GRAVE.search(line))]
+        words = grave[-1] if grave else "its log has no last line"
+        raise VerificationFailed(f"mariadb-backup did not end well: {words[:200]}.")
+    checkpoint, position = _CHECKPOINT.search(text), _GTID.search(text)
+    if checkpoint is None or not _COPIED.search(text):
+        raise VerificationFailed("mariadb-backup ended well and yet names no redo position.")
+    if position is None:
+        raise VerificationFailed(
+            "mariadb-backup names no GTID: the member keeps no binary log, so run provision."
+        )
+    return Said(checkpoint[1], str(gtid.parse(position[1])))
+
+
+def _plausible(manifest: Manifest, found: Sequence[Entry]) -> None:
+    if manifest.bytes_read <= 0:
+        raise VerificationFailed(f"Backup {manifest.backup_id} holds no bytes at all.")
+    fulls = [one.manifest for one in found if one.manifest.kind == "full"]
+    if manifest.kind != "full" or not fulls:
+        return
+    if manifest.bytes_read < SMALLEST_SHARE * fulls[-1].bytes_read:
+        raise VerificationFailed(
+            f"Backup {manifest.backup_id} holds {manifest.bytes_read} bytes, less than half of the "
+            f"{fulls[-1].bytes_read} of {fulls[-1].backup_id}: look at what became of the rest."
+        )
+
+
+def _with_fingerprint(
+    target: Target, opts: Options, source: _Source, manifest: Manifest, progress: Progress
+) -> Manifest:
+    """Record the content just after the backup, and see that the log up to there is archived."""
+    found = fingerprint.take(fingerprint.connector(opts, source.member), progress)
+    start, point = gtid.parse(manifest.stop_point), gtid.parse(found.point)
+    if not point.holds(start):
+        raise CommandFailed(
+            f"{source.member} stands at {point} and the backup at {start}: was it rebuilt just now?"
+        )
+    archive.wait(opts.require_path("binlog_dir"), start, point, progress)
+    return manifest.model_copy(update={"fingerprints": (found,)})
+
+
+def _list(
+    target: Target,
+    opts: Options,
+    repo: Repository,
+    manifest: Manifest,
+    snapshots: dict[str, str],
+    progress: Progress,
+) -> None:
+    repository.add(target, repo, manifest, snapshots)
+    end = time.monotonic() + _LOG_LOCK_SECONDS
+    while True:
+        try:
+            with lock.hold(target, "log backup"):
+                ship_log(target, opts, repo, progress)
+            break
+        except Busy:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
+    repository.expire_after(target, repo, opts.keep_full, progress)
+    status.note_catalogue(target, repository.catalogue(repo), True)
+
+
+def ship_log(target: Target, opts: Options, repo: Repository, progress: Progress) -> Manifest:
+    """Store the archived binary log and its list, and remove what no backup needs any more.
+
+    What is there is stored in any case; then VerificationFailed names a file that is missing.
+    """
+    root = opts.require_path("binlog_dir")
+    started = datetime.now(UTC)
+    listed = repository.entries(repo)
+    backups = [one.manifest for one in listed if one.manifest.kind != "log"]
+    files = archive.survey(root, target.state_dir / index.NAME)
+    if not files:
+        raise VerificationFailed(
+            f"No binary log has come to {root}: look at the units dbops-binlog-{target.cluster}@*."
+        )
+    oldest = gtid.parse(backups[0].stop_point) if backups else None
+    if oldest is not None:
+        gone = archive.superseded(files, root, oldest)
+        archive.tidy(gone)
+        files = [file for file in files if file.summary.path not in set(gone)]
+    saved = repo.save_paths((root,), tags=("log",), progress=progress)
+    listing = repo.save_text(index.write(files, root), index.NAME, tags=("log",))
+    manifest = _log_manifest(target, repo, files, started, saved.bytes_read, saved.bytes_stored)
+    snapshots = {LOG: saved.snapshot_id, index.NAME: listing.snapshot_id}
+    repository.add(target, repo, manifest, snapshots)
+    status.note_catalogue(target, repository.catalogue(repo), True)
+    if backups:
+        chain.follow(files, gtid.parse(backups[-1].stop_point))
+    return manifest
+
+
+def _log_manifest(
+    target: Target,
+    repo: Repository,
+    files: Sequence[chain.File],
+    started: datetime,
+    read: int,
+    stored: int,
+) -> Manifest:
+    newest = max(files, key=lambda file: (file.summary.last_at, chain.reach(file)))
+    oldest = min(files, key=lambda file: file.summary.begun_at)
+    return Manifest(
+        engine=target.engine,
+        version=target.version,
+        cluster=target.cluster,
+        member=newest.member,
+        backup_id=f"{started:%Y%m%d-%H%M%S}L",
+        kind="log",
+        parent_id=None,
+        start=started,
+        stop=newest.summary.last_at,
+        start_point=str(oldest.summary.before),
+        stop_point=str(newest.summary.after),
+        bytes_read=read,
+        bytes_stored=stored,
+        encrypted=True,
+        tool="restic",
+        tool_version=repo.version(),
+        dbops_version=dbops.__version__,
+    )

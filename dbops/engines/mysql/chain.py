@@ -1,0 +1,261 @@
+"""Which binary log files a restore needs, out of the archives of all members.
+
+Any member's file will do where it goes on from the position reached; a file of a branch that was
+left behind by a failover never does. What is *not* here: the reading of a file (:mod:`.binlog`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from dbops.engines.mysql import binlog
+from dbops.engines.mysql.binlog import Summary
+from dbops.engines.mysql.gtid import Position
+from dbops.errors import VerificationFailed
+
+NAME = re.compile(r"(?P<base>.+)\.(?P<number>\d{6,})")
+
+
+@dataclass(frozen=True)
+class File:
+    """One archived file of one member."""
+
+    member: str
+    summary: Summary
+
+    @property
+    def words(self) -> str:
+        """The member and the file's name."""
+        return f"{self.member}/{self.summary.path.name}"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Files of one member that follow each other, to be replayed in one stream after ``start``."""
+
+    member: str
+    start: Position
+    files: tuple[File, ...]
+
+    @property
+    def end(self) -> Position:
+        """The position after the last file."""
+        return self.start.joined(self.files[-1].summary.after)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """All that is to be replayed. ``end`` is where it leads.
+
+    ``left_out`` are files of another branch: what a failover left behind, or a restore began.
+    """
+
+    segments: tuple[Segment, ...]
+    end: Position
+    left_out: tuple[File, ...] = ()
+
+    @property
+    def newest(self) -> bool:
+        """Whether it leads to the newest that there is, and not to a branch given up since."""
+        last = max((f.summary.last_at for s in self.segments for f in s.files), default=None)
+        others = max((f.summary.last_at for f in self.left_out), default=None)
+        return others is None or (last is not None and others <= last)
+
+    @property
+    def files(self) -> int:
+        """How many files there are in it."""
+        return sum(len(segment.files) for segment in self.segments)
+
+
+def longest(files: Sequence[File]) -> list[File]:
+    """Return each file once: of two copies, of which one was cut off, the longer."""
+    best: dict[tuple[str, str, datetime], File] = {}
+    for file in files:
+        # Two restores of one backup begin files of one name at one GTID, but not in one second.
+        key = (file.member, file.summary.path.name, file.summary.begun_at)
+        there = best.get(key)
+        if there is None or reach(there) <= reach(file):
+            best[key] = file
+    return list(best.values())
+
+
+def reach(file: File) -> tuple[int, int]:
+    """Return how far a file goes, to tell which of two goes further."""
+    return sum(file.summary.after.numbers().values()), file.summary.size
+
+
+def follow(files: Sequence[File], start: Position, until: Position | None = None) -> Chain:
+    """Return what leads from ``start`` to ``until``, or as far as it goes for None.
+
+    Raises VerificationFailed naming the first file that is missing: for None also when only later
+    files are there, because the newest would then silently be an old one.
+    """
+    segments: list[Segment] = []
+    position = start
+    while until is None or not position.holds(until):
+        found = _furthest(files, position)
+        if found is None:
+            break
+        segments.append(found)
+        position = found.end
+    if until is not None and position.holds(until):
+        return Chain(tuple(_cut(segments, until)), position)
+    beyond = [f for f in files if not position.holds(f.summary.after)]
+    unreached = [f for f in beyond if not position.holds(f.summary.before)]
+    forked = [f for f in beyond if position.holds(f.summary.before)]
+    if until is not None or (unreached and not _only_forks(unreached, forked)):
+        raise VerificationFailed(_missing(segments, unreached, position, until))
+    return Chain(tuple(segments), position, tuple(forked))
+
+
+def _furthest(files: Sequence[File], position: Position) -> Segment | None:
+    found = [
+        segment
+        for member in sorted({file.member for file in files})
+        if (segment := _of_member([f for f in files if f.member == member], position))
+    ]
+    return max(found, key=lambda one: (one.files[-1].summary.last_at, len(one.files)), default=None)
+
+
+def _of_member(files: Sequence[File], start: Position) -> Segment | None:
+    chosen: list[File] = []
+    position = start
+    while True:
+        fitting = [
+            file
+            for file in files
+            if position.holds(file.summary.before)
+            and not position.holds(file.summary.after)
+            and _same_branch(file, position)
+        ]
+        if not fitting:
+            break
+        chosen.append(max(fitting, key=reach))
+        position = position.joined(chosen[-1].summary.after)
+    return Segment(files[0].member, start, tuple(chosen)) if chosen else None
+
+
+def _same_branch(file: File, position: Position) -> bool:
+    """Tell whether the file has, or comes after, the very transactions that ``position`` ends with.
+
+    Two servers that both wrote after a failover used the same numbers for different transactions.
+    """
+    for name, one in position.last.items():
+        before = file.summary.before.last.get(name)
+        if before is not None and before.number == one.number:
+            writer: int | None = before.server
+        else:
+            writer = file.summary.writer(name, one.number)
+        if writer is not None and writer != one.server:
+            return False
+        if writer is None and _spans(file, name, one.number):
+            return False
+    return True
+
+
+def _spans(file: File, name: str, number: int) -> bool:
+    """Tell whether a file begins before a transaction and ends after it, and does not have it."""
+    first, last = (one.numbers().get(name, 0) for one in (file.summary.before, file.summary.after))
+    return first < number < last
+
+
+def before_time(files: Sequence[File], moment: datetime) -> list[File]:
+    """Return the files begun before ``moment``: what a later restore began is another history."""
+    return [file for file in files if file.summary.begun_at < moment]
+
+
+def toward(files: Sequence[File], point: Position) -> list[File]:
+    """Return the files that hold ``point`` or end before it, on whatever branch it lies."""
+    return [file for file in files if point.holds(file.summary.after) or _has(file, point)]
+
+
+def _has(file: File, point: Position) -> bool:
+    return any(
+        file.summary.writer(name, one.number) == one.server for name, one in point.last.items()
+    )
+
+
+def _cut(segments: Sequence[Segment], until: Position) -> list[Segment]:
+    """Leave out the files that begin only after ``until``."""
+    kept = []
+    position = segments[0].start if segments else Position()
+    for segment in segments:
+        files = []
+        for file in segment.files:
+            if not position.holds(until):
+                files.append(file)
+            position = position.joined(file.summary.after)
+        if files:
+            kept.append(Segment(segment.member, segment.start, tuple(files)))
+    return kept
+
+
+def _only_forks(unreached: Sequence[File], forked: Sequence[File]) -> bool:
+    """Tell whether what cannot be reached only goes on from a branch that was left behind."""
+    ends = Position()
+    for file in forked:
+        ends = ends.joined(file.summary.after)
+    members = {file.member for file in forked}
+    return all(f.member in members and ends.holds(f.summary.before) for f in unreached)
+
+
+def _missing(
+    segments: Sequence[Segment],
+    unreached: Sequence[File],
+    position: Position,
+    until: Position | None,
+) -> str:
+    wanted = f"before {until}" if until is not None else "before the newest"
+    if not unreached:
+        return (
+            f"The archived binary log ends at {position or 'nothing'}, {wanted}: "
+            "ask for an earlier point."
+        )
+    first = min(unreached, key=lambda file: (file.summary.begun_at, file.words))
+    last = segments[-1].files[-1] if segments else None
+    name = _between(last, first)
+    return (
+        f"The binary log is missing from {position or 'its beginning'} to {first.summary.before}"
+        f": {name}, so nothing after {position or 'the backup'} can be restored."
+    )
+
+
+def _between(last: File | None, first: File) -> str:
+    match = NAME.fullmatch(first.summary.path.name)
+    assert match is not None
+    width, number = len(match["number"]), int(match["number"])
+    name = f"{first.member}/{match['base']}.{number - 1:0{width}d}"
+    here = NAME.fullmatch(last.summary.path.name) if last is not None else None
+    if here is not None and last is not None and last.member == first.member:
+        missing = range(int(here["number"]) + 1, number)
+        if len(missing) > 1:
+            return f"{first.member}/{match['base']}.{missing[0]:0{width}d} up to {name} are gone"
+    return f"{name} is gone"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a time falls: the position just before it, and when the last one before it was."""
+
+    position: Position
+    last_at: datetime | None
+
+
+def at_time(chain: Chain, start: Position, moment: datetime) -> Cut:
+    """Return the last position all of which was committed before ``moment``.
+
+    The log knows whole seconds: a transaction of the second 7 is before 7.5 and not before 7.0.
+    """
+    position, last_at = start, None
+    for segment in chain.segments:
+        for file in segment.files:
+            for done in binlog.transactions(file.summary.path):
+                if position.holds(done.gtid):
+                    continue
+                if done.at >= moment:
+                    return Cut(position, last_at)
+                position, last_at = position.after(done.gtid), done.at
+    return Cut(position, last_at)

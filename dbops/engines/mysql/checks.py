@@ -1,0 +1,37 @@
+"""``dbops check``: one line per thing that must hold on this host for the cluster's safety.
+
+What is *not* here: hardening (:mod:`.audit`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from dbops import checking
+from dbops.contract import Check
+from dbops.engines.mysql import checks_member, checks_repository, options
+from dbops.engines.mysql.options import Options
+from dbops.targets import Target
+
+Lines = Callable[[Target, Options], Iterator[Check]]
+_PARTS: dict[str, tuple[Lines, ...]] = {
+    "member": (
+        checks_member.directories,
+        checks_member.certificate,
+        checks_member.server,
+        checks_repository.repository,
+    ),
+    "repository": (
+        checks_repository.directories,
+        checks_repository.servers,
+        checks_repository.backups,
+        checks_repository.attempts,
+    ),
+    "drill": (checks_repository.drill_host, checks_repository.repository),
+}
+
+
+def check(target: Target) -> Iterable[Check]:
+    """Yield one line per check for this host's part in the cluster."""
+    opts = options.read(target)
+    yield from checking.run(_PARTS[target.part], target, opts)

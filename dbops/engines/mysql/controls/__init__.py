@@ -1,0 +1,1 @@
+"""The hardening controls MY-01 to MY-28, by theme; the module ``audit`` runs them."""

@@ -1,0 +1,94 @@
+"""What a control may look at."""
+
+from __future__ import annotations
+
+import json
+import pwd
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dbops.engines.mysql.options import Options
+from dbops.targets import Target
+
+Row = tuple[Any, ...]
+LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Account:
+    """One account as the server keeps it. ``ways`` are its plugins with their stored secrets."""
+
+    user: str
+    host: str
+    role: bool
+    locked: bool
+    ssl: int
+    ways: tuple[tuple[str, str], ...]
+
+    @property
+    def name(self) -> str:
+        """The account as people write it."""
+        return f"{self.user}@{self.host}"
+
+    @property
+    def local(self) -> bool:
+        """Whether it can only come from this host."""
+        return self.host in LOCAL
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One member as an auditor sees it: its settings, its SQL, its files.
+
+    ``privileges`` are the global ones of each account, ``replica`` is how it follows, if it does.
+    """
+
+    target: Target
+    options: Options
+    settings: Mapping[str, str]
+    plugins: frozenset[str]
+    accounts: tuple[Account, ...]
+    privileges: Mapping[str, frozenset[str]]
+    replica: Mapping[str, Any] | None
+    process: int | None
+    rows: Callable[[str], Sequence[Row]]
+    proc: Path = field(default=Path("/proc"))
+    etc: Path = field(default=Path("/etc"))
+
+    def setting(self, name: str) -> str:
+        """Return a server setting, empty when this version has no such one."""
+        return self.settings.get(name, "")
+
+    def home(self) -> Path:
+        """Return the home of the server's account."""
+        return Path(pwd.getpwnam(self.options.os_user).pw_dir)
+
+    def data_dir(self) -> Path:
+        """Return the data directory."""
+        return self.options.require_path("data_dir")
+
+    def server(self) -> Path:
+        """Return the server's place in /proc; OSError when no process works in its directory."""
+        if self.process is None:
+            raise OSError("no process of the server is to be found")
+        return self.proc / str(self.process)
+
+
+def account(host: str, user: str, text: str) -> Account:
+    """Read an account out of the server's own JSON."""
+    known = json.loads(text)
+    ways = []
+    for one in known.get("auth_or") or [{}]:
+        plugin = str(one.get("plugin", known.get("plugin", "mysql_native_password")) or "")
+        secret = str(one.get("authentication_string", known.get("authentication_string", "")))
+        ways.append((plugin or "mysql_native_password", secret))
+    return Account(
+        user=str(user),
+        host=str(host),
+        role=bool(known.get("is_role")),
+        locked=bool(known.get("account_locked")),
+        ssl=int(known.get("ssl_type", 0)),
+        ways=tuple(ways),
+    )

@@ -1,0 +1,233 @@
+"""Where a restore goes to: which backups, which binary log after them, and up to which point.
+
+Reads the repository, changes nothing. What is *not* here: fetching and carrying out
+(:mod:`.rebuild`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dbops import repository
+from dbops.contract import RestoreRequest
+from dbops.engines.mysql import archive, binlog, chain, gtid, index
+from dbops.engines.mysql.backup import LOG
+from dbops.engines.mysql.chain import Chain, File
+from dbops.engines.mysql.gtid import Position
+from dbops.errors import ConfigError, VerificationFailed
+from dbops.manifest import Manifest
+from dbops.repository import Entry
+from dbops.restic import Repository
+
+
+@dataclass(frozen=True)
+class Way:
+    """The backups to put back, the log to replay after them, and where to stop.
+
+    ``until`` None is the end of the log. ``own`` are the files that this host itself still has,
+    ``highest`` the furthest position that is known of any history.
+    """
+
+    entries: tuple[Entry, ...]
+    log: Entry | None
+    own: tuple[File, ...]
+    moment: datetime | None
+    until: Position | None
+    chain: Chain
+    highest: Position
+    words: str
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the backup itself, the last of its chain."""
+        return self.entries[-1].manifest
+
+    @property
+    def start(self) -> Position:
+        """Where the log goes on from."""
+        return gtid.parse(self.manifest.stop_point)
+
+    @property
+    def bytes(self) -> int:
+        """About how many bytes the backups hold."""
+        return sum(entry.manifest.bytes_read for entry in self.entries)
+
+
+def choose(
+    repo: Repository, request: RestoreRequest, own: Sequence[File] = (), live: bool = False
+) -> Way:
+    """Return the way to the requested point, ``own`` being the log that this host itself has.
+
+    Raises ConfigError for a point that does not exist (the window is named), VerificationFailed
+    when a file of the binary log on the way is missing.
+    """
+    found = repository.entries(repo)
+    backups = [entry for entry in found if entry.manifest.kind != "log"]
+    wanted = repository.choose(found, request.backup_id)
+    request = _named(request, backups)
+    _one_point(request)
+    candidates = [wanted] if request.backup_id is not None else backups
+    log = next((entry for entry in reversed(found) if entry.manifest.kind == "log"), None)
+    files = [*_listed(repo, log), *own]
+    point = gtid.parse(request.point) if request.point is not None else None
+    fitting = candidates
+    if request.time is not None:
+        fitting = _for_time(candidates, files, request.time, live)
+        files = chain.before_time(files, request.time)
+    elif point is not None:
+        fitting = _for_point(candidates, files, point)
+        files = chain.toward(files, point)
+    backup = fitting[-1] if point is not None else _leading(fitting, files)
+    start = gtid.parse(backup.manifest.stop_point)
+    until = start.joined(point) if point is not None else None
+    return Way(
+        entries=repository.chain(found, backup),
+        log=log,
+        own=tuple(own),
+        moment=request.time,
+        until=until,
+        chain=_follow(files, start, until, backup, request),
+        highest=_highest(found, [*_listed(repo, log), *own]),
+        words=_words(request),
+    )
+
+
+def _leading(candidates: Sequence[Entry], files: Sequence[File]) -> Entry:
+    """Return the newest backup whose log leads to the newest branch.
+
+    After a restore to an earlier moment, younger backups belong to a branch that was given up.
+    """
+    for backup in reversed(candidates):
+        try:
+            if chain.follow(files, gtid.parse(backup.manifest.stop_point)).newest:
+                return backup
+        except VerificationFailed:
+            break
+    return candidates[-1]
+
+
+def _follow(
+    files: Sequence[File],
+    start: Position,
+    until: Position | None,
+    backup: Entry,
+    request: RestoreRequest,
+) -> Chain:
+    try:
+        return chain.follow(files, start, until)
+    except VerificationFailed as error:
+        raise VerificationFailed(
+            f"{_words(request).capitalize()} cannot be reached from backup {backup.backup_id}: "
+            f"{error}"
+        ) from None
+
+
+def fetched(way: Way, folder: Path) -> Way:
+    """Return the way over files that were fetched below ``folder``, its point now exact.
+
+    Raises VerificationFailed when they are not what was listed.
+    """
+    files = archive.survey(folder)
+    if way.moment is not None:
+        files = chain.before_time(files, way.moment)
+    elif way.until is not None:
+        files = chain.toward(files, way.until)
+    leads = chain.follow(files, way.start, way.until)
+    if way.moment is None:
+        return replace(way, chain=leads)
+    cut = chain.at_time(leads, way.start, way.moment)
+    return replace(way, chain=leads, until=cut.position)
+
+
+def own_files(data_dir: Path, member: str) -> list[File]:
+    """Return the binary log that the data directory of this host holds."""
+    found = []
+    for path in sorted(data_dir.glob("binlog.[0-9]*")):
+        if chain.NAME.fullmatch(path.name) and path.is_file() and path.stat().st_size > 4:
+            found.append(File(member, binlog.summary(path)))
+    return found
+
+
+def _named(request: RestoreRequest, backups: Sequence[Entry]) -> RestoreRequest:
+    """A backup's own name, with ``dbops_`` before it, is the point of its fingerprint."""
+    if request.name is None:
+        return request
+    for entry in backups:
+        if request.name == f"dbops_{entry.backup_id}" and entry.manifest.fingerprints:
+            point = entry.manifest.fingerprints[0].point
+            return replace(request, name=None, point=point, backup_id=entry.backup_id)
+    raise ConfigError(
+        f"There is no restore point {request.name[:80]!r}: the names are dbops_BACKUP, for a "
+        "backup with a fingerprint."
+    )
+
+
+def _one_point(request: RestoreRequest) -> None:
+    if request.time is not None and request.point is not None:
+        raise ConfigError("Only one of a time and a GTID can be restored to.")
+    if request.time is not None and request.time.tzinfo is None:
+        raise ConfigError("The time to restore to needs a time zone, such as Z for UTC.")
+    if request.point is not None and not gtid.parse(request.point).last:
+        raise ConfigError("The GTID to restore to is empty: write it as domain-server-number.")
+
+
+def _listed(repo: Repository, log: Entry | None) -> list[File]:
+    if log is None:
+        return []
+    if index.NAME not in log.snapshots or LOG not in log.snapshots:
+        raise VerificationFailed(f"Log backup {log.backup_id} lacks its list of files.")
+    return index.read(repo.read_text(log.snapshots[index.NAME], index.NAME), Path("/"))
+
+
+def _for_time(
+    candidates: Sequence[Entry], files: Sequence[File], moment: datetime, live: bool
+) -> list[Entry]:
+    oldest = min(entry.manifest.stop for entry in candidates)
+    newest = max([oldest, *(file.summary.last_at for file in files)])
+    newest = datetime.now(UTC) if live else newest
+    fitting = [entry for entry in candidates if entry.manifest.stop <= moment]
+    if not fitting or moment > newest:
+        raise ConfigError(
+            f"{_utc(moment)} is outside the recovery window, "
+            f"which is from {_utc(oldest)} to {_utc(newest)}."
+        )
+    return fitting
+
+
+def _for_point(candidates: Sequence[Entry], files: Sequence[File], point: Position) -> list[Entry]:
+    starts = [(gtid.parse(entry.manifest.stop_point), entry) for entry in candidates]
+    fitting = [
+        entry
+        for start, entry in starts
+        if all(start.numbers().get(name, 0) <= number for name, number in point.numbers().items())
+    ]
+    newest = starts[0][0]
+    for file in files:
+        newest = newest.joined(file.summary.after)
+    if not fitting or not newest.holds(point):
+        raise ConfigError(
+            f"{point} is outside the recovery window, which is from {starts[0][0]} to {newest}."
+        )
+    return fitting
+
+
+def _highest(found: Sequence[Entry], files: Sequence[File]) -> Position:
+    position = Position()
+    for entry in found:
+        position = position.joined(gtid.parse(entry.manifest.stop_point))
+    for file in files:
+        position = position.joined(file.summary.after)
+    return position
+
+
+def _words(request: RestoreRequest) -> str:
+    if request.time is not None:
+        return _utc(request.time)
+    return f"GTID {request.point}" if request.point is not None else "the newest moment"
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,209 @@
+"""The content of a cluster at one exact GTID, read while writers go on.
+
+A consistent snapshot tells which place in the binary log it stands for. Two connections read half
+each when both came to stand at the same place, else one reads all. What is *not* here: what is read
+of a table (:mod:`.tables`), and how a row is summed (:mod:`.columns`).
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dbops.contract import Progress
+from dbops.engines.mysql import client, gtid, options, tables
+from dbops.engines.mysql.client import Connection
+from dbops.engines.mysql.columns import ALGORITHM
+from dbops.engines.mysql.gtid import Position
+from dbops.engines.mysql.options import Options
+from dbops.engines.mysql.tables import MovedError, Piece, Table
+from dbops.errors import CommandFailed, ConfigError
+from dbops.manifest import DatabaseFingerprint, Fingerprint, TableFingerprint
+from dbops.targets import Target
+
+ATTEMPTS = 3
+_PAIRING_ATTEMPTS = 40
+_READERS = 2
+_READ_LIMIT_SECONDS = 12 * 3600
+
+Connect = Callable[[], Connection]
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What one snapshot held, and the place that it stands for; None without a binary log."""
+
+    position: Position | None
+    databases: tuple[DatabaseFingerprint, ...]
+    bytes_read: int
+
+
+def fingerprint(target: Target, progress: Progress) -> Sequence[Fingerprint]:
+    """Return the fingerprint of the cluster as its first member that answers holds it."""
+    opts = options.read(target)
+    if target.part == "member":
+        return (take(lambda: client.local(opts, timeout_seconds=_READ_LIMIT_SECONDS), progress),)
+    options.require_part(target, "repository")
+    from dbops.engines.mysql import members
+
+    member = members.source(opts)
+    return (take(connector(opts, member), progress),)
+
+
+def connector(opts: Options, member: str) -> Connect:
+    """Return what opens a connection to ``member`` that may read for as long as it takes."""
+    file = opts.require_path("backup_file")
+    return lambda: client.remote(opts, file, member, timeout_seconds=_READ_LIMIT_SECONDS)
+
+
+def take(connect: Connect, progress: Progress) -> Fingerprint:
+    """Return the content at an exact GTID; ConfigError for a server without a binary log."""
+    began, taken_at = time.monotonic(), datetime.now(UTC)
+    found = read(connect, progress)
+    if found.position is None:
+        raise ConfigError(
+            "The server keeps no binary log, so its content has no exact point: run provision."
+        )
+    return Fingerprint(
+        algorithm=ALGORITHM,
+        point=str(found.position),
+        taken_at=taken_at,
+        seconds=round(time.monotonic() - began, 3),
+        bytes_read=found.bytes_read,
+        databases=found.databases,
+    )
+
+
+def read(connect: Connect, progress: Progress) -> Content:
+    """Read everything inside one snapshot; begin anew when tables are altered meanwhile."""
+    for attempt in range(ATTEMPTS):
+        try:
+            with ExitStack() as stack:
+                return _read(connect, stack, progress)
+        except MovedError:
+            progress(f"tables were being altered: attempt {attempt + 2}")
+            time.sleep(attempt + 1)
+    raise CommandFailed(
+        f"Tables were altered during each of {ATTEMPTS} attempts to fix the content: take the "
+        "fingerprint when no schema change runs."
+    )
+
+
+def _read(connect: Connect, stack: ExitStack, progress: Progress) -> Content:
+    control = stack.enter_context(_opened(connect))
+    before = tables.present(control)
+    readers = [stack.enter_context(_opened(connect)) for _ in range(_READERS)]
+    position, readers = _snapshots(readers)
+    if tables.present(control) != before:
+        raise MovedError
+    listed = tables.listing(control)
+    names = tables.databases(control)
+    defined = {**tables.definitions(readers[0], listed), **tables.programs(control)}
+    counted = tables.counted(control, listed)
+    progress(f"fingerprint: {len(counted)} tables on {len(readers)} connections")
+    sums = _sum(readers, [piece for one in counted for piece in tables.pieces(readers[0], one)])
+    after = {(one.database, one.name): one.created for one in tables.present(control)}
+    if any(after.get(_key(one), one.created) != one.created for one in listed):
+        raise MovedError
+    found = _assemble(names, defined, sums)
+    return Content(position, found, sum(one.size for one in counted))
+
+
+@contextmanager
+def _opened(connect: Connect) -> Iterator[Connection]:
+    connection = connect()
+    try:
+        tables.prepare(connection)
+        yield connection
+    finally:
+        connection.close()
+
+
+def _snapshots(readers: list[Connection]) -> tuple[Position | None, list[Connection]]:
+    """Open a snapshot on each reader; drop the later ones when writers never leave a gap."""
+    for _ in range(_PAIRING_ATTEMPTS):
+        for reader in readers:
+            client.rows(reader, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        places = [_place(reader) for reader in readers]
+        if len(set(places)) == 1:
+            break
+    else:
+        readers, places = readers[:1], places[:1]
+    return _position(readers[0], places[0]), readers
+
+
+def _place(reader: Connection) -> tuple[str, int] | None:
+    found: dict[str, str] = dict(client.rows(reader, "SHOW STATUS LIKE 'Binlog_snapshot_%'"))
+    file = str(found.get("Binlog_snapshot_file") or "")
+    return (file, int(found["Binlog_snapshot_position"])) if file else None
+
+
+def _position(reader: Connection, place: tuple[str, int] | None) -> Position | None:
+    if place is None:
+        return None
+    text = client.value(reader, "SELECT BINLOG_GTID_POS(%s, %s)", place)
+    if text is None:
+        raise CommandFailed(
+            f"The server cannot tell the GTID of its place in {place[0]}: run again."
+        )
+    return gtid.parse(str(text))
+
+
+def _sum(readers: Sequence[Connection], pieces: Sequence[Piece]) -> dict[Key, tuple[int, int]]:
+    """Let every reader take pieces until none is left; the first failure of any ends all."""
+    todo: queue.SimpleQueue[Piece] = queue.SimpleQueue()
+    for piece in pieces:
+        todo.put(piece)
+    sums: dict[Key, tuple[int, int]] = {_key(piece.table): (0, 0) for piece in pieces}
+    guard, failures = threading.Lock(), list[BaseException]()
+
+    def work(reader: Connection) -> None:
+        try:
+            while not failures:
+                piece = todo.get_nowait()
+                rows, total = tables.add_up(reader, piece)
+                with guard:
+                    was = sums[_key(piece.table)]
+                    sums[_key(piece.table)] = (was[0] + rows, was[1] + total)
+        except queue.Empty:
+            return
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(one,), daemon=True) for one in readers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return sums
+
+
+def _key(table: Table) -> Key:
+    return table.database, table.name
+
+
+def _assemble(
+    names: Sequence[str], defined: dict[Key, str], sums: dict[Key, tuple[int, int]]
+) -> tuple[DatabaseFingerprint, ...]:
+    found: dict[str, list[TableFingerprint]] = {name: [] for name in names}
+    for key in sorted(defined):
+        rows, total = sums.get(key, (0, 0))
+        found.setdefault(key[0], []).append(
+            TableFingerprint(
+                name=key[1],
+                rows=rows,
+                checksum=format(total % (1 << 128), "032x"),
+                definition=defined[key],
+            )
+        )
+    return tuple(
+        DatabaseFingerprint(database=name, tables=tuple(found[name])) for name in sorted(found)
+    )

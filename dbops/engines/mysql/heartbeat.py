@@ -1,0 +1,67 @@
+"""The heartbeat: a row on the primary that is written every few seconds, and its age on a replica.
+
+The role makes the table; a replica is only watched. What is *not* here: the metrics made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pymysql
+
+from dbops import beating
+from dbops.engines.mysql import client, members, options
+from dbops.engines.mysql.client import Connection
+from dbops.engines.mysql.client import name as quoted
+from dbops.targets import Target
+
+TABLE = "heartbeat"
+_BEAT = (
+    "INSERT INTO {table} (id, member, beat_at, sequence) VALUES (1, %s, UTC_TIMESTAMP(6), 1) "
+    "ON DUPLICATE KEY UPDATE member = VALUES(member), beat_at = VALUES(beat_at), "
+    "sequence = sequence + 1"
+)
+_READ = "SELECT beat_at FROM {table} WHERE id = 1"
+
+
+def heartbeat(target: Target, stop: Callable[[], bool]) -> None:
+    """Beat until ``stop()``: on the primary a row is written, a replica is only looked at."""
+    options.require_part(target, "member")
+    opts = options.read(target)
+    held: list[Connection] = []
+
+    def beat() -> str:
+        if not held:
+            held.append(client.local(opts, opts.agent_user, timeout_seconds=10))
+            client.rows(held[0], "SET SESSION time_zone = '+00:00'")
+        if members.standing(held[0]).role == "replica":
+            return "replica"
+        statement = client.sql(_BEAT, table=place(opts.heartbeat_schema))
+        client.rows(held[0], statement, [target.member])
+        return "primary"
+
+    def drop() -> None:
+        while held:
+            connection = held.pop()
+            if connection.open:
+                connection.close()
+
+    beating.run(beat, drop, stop, opts.heartbeat_interval_seconds, explain)
+
+
+def explain(error: Exception) -> str | None:
+    """Return what the driver's own exceptions mean, None for any other."""
+    return client.reason(error) if isinstance(error, pymysql.Error) else None
+
+
+def place(schema: str) -> str:
+    """Return the quoted name of the table."""
+    return f"{quoted(schema)}.{quoted(TABLE)}"
+
+
+def newest(connection: Connection, schema: str) -> datetime | None:
+    """Return the time of the last beat, None when there is none yet."""
+    client.rows(connection, "SET SESSION time_zone = '+00:00'")
+    found = client.value(connection, client.sql(_READ, table=place(schema)))
+    return found.replace(tzinfo=UTC) if isinstance(found, datetime) else None

@@ -1,0 +1,288 @@
+"""Move a whole cluster to another one, of a newer version too, while applications write to it.
+
+By replication: the databases are copied out of one snapshot and then followed, the content of both
+sides is proven equal at one GTID, and writers are moved within seconds. The side that was left
+follows in turn, so the way back is the same switch once more and loses nothing.
+Not carried: accounts and grants (the role ``mysql`` makes them), tables outside InnoDB while they
+are written to. What is *not* here: the link between the two (:mod:`.migrate_link`).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from dbops import files
+from dbops.contract import MigratedDatabase, MigrateStep, Migration
+from dbops.engines.mysql import client, fingerprint, gtid, members, options, tables
+from dbops.engines.mysql import migrate_link as link
+from dbops.engines.mysql.backup import series
+from dbops.engines.mysql.client import Connection
+from dbops.engines.mysql.options import Options
+from dbops.errors import Refused, VerificationFailed
+from dbops.manifest import Fingerprint, compare
+from dbops.runner import Action, Plan
+from dbops.targets import Target
+
+Tell = Callable[[str], None]
+_SWITCH_SECONDS = 60.0
+_MOST_BEHIND_SECONDS = 30
+
+
+def plan_migrate(target: Target, step: MigrateStep) -> Plan:
+    """Return what ``step`` of a migration does on this host.
+
+    Raises Refused when it cannot be done now, ConfigError when the other side is not known.
+    """
+    options.require_part(target, "member")
+    opts = options.read(target)
+    with client.local(opts) as ours:
+        _require_primary(ours)
+        return _PLANS[step](opts, target, ours)
+
+
+def migration(target: Target) -> Migration:
+    """Return how the migration of this host's cluster stands."""
+    options.require_part(target, "member")
+    opts = options.read(target)
+    with client.local(opts) as ours:
+        _require_primary(ours)
+        found = tuple(_database(opts, ours, name) for name in link.names(opts, ours))
+    noted = _read(target)
+
+    def moment(name: str) -> datetime | None:
+        return datetime.fromisoformat(noted[name]) if name in noted else None
+
+    return Migration(
+        databases=found,
+        proven_at=moment("proven_at"),
+        switched_at=moment("switched_at"),
+        pause_seconds=noted.get("pause_seconds"),
+    )
+
+
+def _require_primary(ours: Connection) -> None:
+    if members.standing(ours).role != "primary":
+        raise Refused("This host is a replica: run the migration on the primary.")
+
+
+def _database(opts: Options, ours: Connection, name: str) -> MigratedDatabase:
+    known = members.following(ours, members.MIGRATION)
+    follows = known is not None and known["Slave_SQL_Running"] == "Yes"
+    count = len([one for one in tables.present(ours) if one.database == name])
+    errors = int(bool(known and (int(known["Last_SQL_Errno"]) or int(known["Last_IO_Errno"]))))
+    behind = link.behind_bytes(known) if known is not None and follows else None
+    copied = count if known is not None else 0
+    return MigratedDatabase(name, follows, link.is_open(ours), count, copied, errors, behind)
+
+
+def _prepare(opts: Options, target: Target, ours: Connection) -> Plan:
+    link.require_carriable(opts, ours)
+    with link.there(opts) as theirs:
+        link.require_domains(ours, theirs)
+    return []
+
+
+def _start(opts: Options, target: Target, ours: Connection) -> Plan:
+    with link.there(opts) as theirs:
+        _require_newer(ours, theirs)
+        link.require_domains(ours, theirs)
+        wanted = link.names(opts, theirs)
+    if not wanted:
+        raise Refused("The other cluster has no database to migrate.")
+    if members.following(ours, members.MIGRATION) is not None:
+        return [_watched("go on following the other cluster", lambda tell: _resume(opts, tell))]
+    held = [name for name in wanted if link.holds_tables(ours, name)]
+    if held:
+        raise Refused(
+            f"Database {held[0]!r} of this host holds tables already: a migration begins with an "
+            "empty one. Nothing was done."
+        )
+
+    def copy(tell: Tell) -> None:
+        with client.local(opts, timeout_seconds=0) as here:
+            link.close(here)
+            try:
+                link.follow(opts, here, link.copy(opts, here, wanted, tell))
+            except BaseException:
+                link.remove(opts, here)
+                raise
+        _resume(opts, tell)
+
+    return [_watched(f"copy {', '.join(wanted)} and follow the other cluster", copy)]
+
+
+def _require_newer(ours: Connection, theirs: Connection) -> None:
+    here, there = (_version(one) for one in (ours, theirs))
+    if here < there:
+        raise Refused("The other cluster is of a newer version: a migration goes to the newer.")
+
+
+def _version(connection: Connection) -> tuple[int, ...]:
+    text = series(str(client.value(connection, "SELECT VERSION()")))
+    return tuple(int(part) for part in text.split("."))
+
+
+def _resume(opts: Options, tell: Tell) -> None:
+    with client.local(opts, timeout_seconds=0) as here:
+        link.resume(here)
+        link.wait_near(here, tell)
+
+
+def _prove(opts: Options, target: Target, ours: Connection) -> Plan:
+    _require_following(ours)
+
+    def prove(tell: Tell) -> None:
+        _note(target, proven_at=None)
+        expected, found = _both(opts, tell)
+        differences = compare(expected, found)
+        if differences:
+            first = differences[0]
+            raise VerificationFailed(
+                f"Table {first.table!r} of database {first.database!r} differs in {first.what}: "
+                f"the other cluster has {first.expected}, this one {first.found}."
+            )
+        tell(f"{found.rows} rows are equal on both sides at {expected.point}")
+        _note(target, proven_at=datetime.now(UTC).isoformat(), rows=found.rows)
+
+    return [_watched("compare the content with the other cluster at one GTID", prove)]
+
+
+def _both(opts: Options, tell: Tell) -> tuple[Fingerprint, Fingerprint]:
+    """Hold this side, record the other one, let this side come to that very point, record it."""
+    with client.local(opts, timeout_seconds=0) as here, link.held(here):
+        expected = fingerprint.take(lambda: link.there(opts, timeout_seconds=0), tell)
+        link.come_to(here, gtid.parse(expected.point), tell)
+        found = fingerprint.take(lambda: client.local(opts, timeout_seconds=0), tell)
+        with link.there(opts) as theirs:
+            alike = _version(here) == _version(theirs)
+    return _carried(opts, expected, alike), _carried(opts, found, alike)
+
+
+def _carried(opts: Options, one: Fingerprint, alike: bool) -> Fingerprint:
+    """Leave out what is each cluster's own; versions write the same definition differently."""
+    databases = []
+    for database in one.databases:
+        if database.database == opts.heartbeat_schema:
+            continue
+        kept = database.tables
+        if not alike:
+            kept = tuple(table.model_copy(update={"definition": ""}) for table in kept)
+        databases.append(database.model_copy(update={"tables": kept}))
+    return one.model_copy(update={"databases": tuple(databases)})
+
+
+def _require_following(ours: Connection) -> None:
+    if members.following(ours, members.MIGRATION) is None:
+        raise Refused("This cluster follows no other one: run 'dbops migrate start' first.")
+
+
+def _switch(opts: Options, target: Target, ours: Connection) -> Plan:
+    _require_following(ours)
+    proven = _read(target).get("proven_at")
+    limit = opts.migrate_proof_seconds
+    age = (datetime.now(UTC) - datetime.fromisoformat(proven)).total_seconds() if proven else limit
+    if age >= limit:
+        raise Refused(
+            "The content was not proven equal within the last "
+            f"{limit / 3600:.0f} h: run 'dbops migrate prove' on this host first."
+        )
+    known = members.following(ours, members.MIGRATION) or {}
+    lag = known.get("Seconds_Behind_Master")
+    if lag is None or int(lag) > _MOST_BEHIND_SECONDS:
+        raise Refused(f"This cluster is {lag or 'an unknown number of'} seconds behind: wait.")
+
+    def switch(tell: Tell) -> None:
+        pause = _move(opts, tell)
+        _note(
+            target,
+            proven_at=None,
+            switched_at=datetime.now(UTC).isoformat(),
+            pause_seconds=round(pause, 3),
+        )
+
+    return [_watched("move the writers to this cluster", switch)]
+
+
+def _move(opts: Options, tell: Tell) -> float:
+    """Close the other side, wait for its last write, open this one; undo that on any failure."""
+    with client.local(opts, timeout_seconds=0) as here, link.there(opts) as theirs:
+        began = time.monotonic()
+        with _closed(theirs):
+            last = link.position(theirs)
+            tell(f"the other cluster is closed at {last}")
+            link.wait_for(here, last, _SWITCH_SECONDS)
+            link.stop(here)
+            link.mark(opts, here)
+        link.open_for_writing(here)
+        return time.monotonic() - began
+
+
+@contextmanager
+def _closed(theirs: Connection) -> Iterator[None]:
+    link.close(theirs)
+    try:
+        link.end_sessions(theirs)
+        yield
+    except BaseException:
+        link.open_for_writing(theirs)
+        raise
+
+
+def _follow(opts: Options, target: Target, ours: Connection) -> Plan:
+    if members.following(ours, members.MIGRATION) is not None:
+        return []
+    if link.is_open(ours):
+        raise Refused(
+            "This cluster takes writes: only a side that was left by a switch can follow the other."
+        )
+    with link.there(opts) as theirs:
+        position = link.marked(opts, theirs)
+
+    def follow(tell: Tell) -> None:
+        with client.local(opts, timeout_seconds=0) as here:
+            link.follow(opts, here, position)
+        _resume(opts, tell)
+
+    return [_watched("follow the other cluster from the switch on, for the way back", follow)]
+
+
+def _finish(opts: Options, target: Target, ours: Connection) -> Plan:
+    def end() -> None:
+        with client.local(opts, timeout_seconds=60) as here:
+            link.remove(opts, here)
+
+    return [Action("end the migration here", end)]
+
+
+_PLANS: dict[MigrateStep, Callable[[Options, Target, Connection], Plan]] = {
+    "prepare": _prepare,
+    "start": _start,
+    "prove": _prove,
+    "switch": _switch,
+    "follow": _follow,
+    "finish": _finish,
+}
+
+
+def _watched(title: str, do: Callable[[Tell], None]) -> Action:
+    return Action(title, lambda: do(lambda text: None), watched=do)
+
+
+def _read(target: Target) -> dict[str, Any]:
+    try:
+        found = json.loads((target.state_dir / "migration.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _note(target: Target, **changes: Any) -> None:
+    noted = {name: value for name, value in (_read(target) | changes).items() if value is not None}
+    files.write(
+        target.state_dir / "migration.json", json.dumps(noted, indent=1) + "\n", shared=True
+    )

@@ -1,0 +1,58 @@
+"""Samples of one target, by this host's part in the cluster.
+
+A value that cannot be had has a ``_known`` of 0 beside it and is never reported as well. What is
+*not* here: HTTP, deadlines and the labels ``engine``, ``cluster`` and ``instance_name``, which the
+exporter adds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from dbops import measures, status
+from dbops.contract import Sample
+from dbops.engines.mysql import member_metrics, options
+from dbops.manifest import Kind
+from dbops.targets import Target
+
+METHOD = "restic"
+KINDS: tuple[Kind, ...] = ("full", "incremental", "log")
+
+
+def collect(target: Target) -> Iterable[Sample]:
+    """Yield the samples of ``target``; Unreachable after the local ones when the server is down."""
+    opts = options.read(target)
+    yield from measures.objectives(target)
+    if target.part == "member":
+        yield from member_metrics.collect(target, opts)
+    elif target.part == "repository":
+        found = status.read(target)
+        yield from measures.disk("backup", opts.repo_path)
+        yield from measures.backups(found, METHOD, KINDS, opts.schedule_interval_seconds)
+        yield from exposure(found["catalogue"], time.time())
+    else:
+        yield from measures.disk("scratch", opts.require_path("scratch_dir"))
+        yield from measures.drills(target, METHOD, opts.drill_interval_seconds or 0.0)
+
+
+def exposure(catalogue: Mapping[str, Any], now: float) -> Iterator[Sample]:
+    """Yield what would be lost if every member went away now: since the newest log stored."""
+    try:
+        newest = datetime.fromisoformat(str(catalogue.get("newest"))).timestamp()
+    except ValueError:
+        newest = 0.0
+    yield Sample(
+        "dbops_rpo_exposure_seconds",
+        max(0.0, now - newest) if newest else 0.0,
+        (),
+        "Time since log was last archived: what would be lost now.",
+    )
+    yield Sample(
+        "dbops_rpo_exposure_known",
+        float(newest > 0),
+        (),
+        "Whether the value beside it was measured just now.",
+    )

@@ -1,0 +1,76 @@
+"""What a drill asks of its scratch server, and the little that it runs with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from dbops.engines.mysql import client
+from dbops.engines.mysql.client import Connection
+from dbops.engines.mysql.destination import Way
+from dbops.errors import CommandFailed, VerificationFailed
+
+_ROOM = 1.3
+_END_SECONDS = 30.0
+_TABLES = (
+    "SELECT table_schema, table_name FROM information_schema.tables "
+    "WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND table_schema NOT IN "
+    "('information_schema', 'performance_schema', 'sys') ORDER BY 1, 2"
+)
+_FINE = ("status", "note", "info")
+_CONFIGURATION = """[mysqld]
+skip-log-error
+gtid-strict-mode = 1
+log-slave-updates = 1
+innodb-buffer-pool-size = {memory}
+innodb-log-file-size = 256M
+lower-case-table-names = 0
+loose-innodb-buffer-pool-load-at-startup = 0
+"""
+
+
+def configuration(memory: int) -> str:
+    """Return the scratch server's option file."""
+    return _CONFIGURATION.format(memory=memory)
+
+
+def space(root: Path, way: Way) -> str:
+    """Return what room there is; CommandFailed when the backup and its log would not fit."""
+    log = way.log.manifest.bytes_read if way.log is not None else 0
+    needed = int(_ROOM * way.bytes) + 2 * log
+    free = shutil.disk_usage(root).free
+    if free < needed:
+        raise CommandFailed(
+            f"{root} has {free // 2**20} MiB free and the drill needs {needed // 2**20} MiB."
+        )
+    return f"{free // 2**20:,} MiB free, about {needed // 2**20:,} MiB needed"
+
+
+def check_tables(connection: Connection) -> str:
+    """Let the server check every table; VerificationFailed names the first that is not sound."""
+    found = client.rows(connection, _TABLES)
+    for database, table in found:
+        place = f"{client.name(database)}.{client.name(table)}"
+        for _, _, kind, text in client.rows(connection, f"CHECK TABLE {place}"):
+            fine = kind in _FINE and (
+                kind != "status" or str(text) in ("OK", "Table is already up to date")
+            )
+            if not fine:
+                raise VerificationFailed(f"Table {table!r} of database {database!r}: {text}.")
+    return f"{len(found)} tables are sound"
+
+
+def end(process: int) -> None:
+    """End a process that a killed drill left behind, at once if it does not heed."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
+        stop = time.monotonic() + _END_SECONDS
+        while time.monotonic() < stop:
+            if not Path(f"/proc/{process}").exists():
+                return
+            time.sleep(0.1)

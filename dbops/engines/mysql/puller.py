@@ -1,0 +1,185 @@
+"""Following a member's binary log from the repository host, for as long as the unit runs.
+
+``mariadb-binlog`` writes each event as it comes, raw. Every run has a folder of its own, so nothing
+that was fetched is ever written over, whatever a rebuilt member calls its files. It ends, to be
+started anew, when the tool has ended or no longer keeps up. What is *not* here: which files are
+still needed (:mod:`.archive`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pymysql
+
+from dbops import targets
+from dbops.engines.mysql import binlog, client, gtid, options
+from dbops.engines.mysql.client import Connection
+from dbops.engines.mysql.options import Options
+from dbops.errors import DbopsError, Unreachable
+from dbops.runner import Command, Running, start
+
+LOOK_SECONDS = 5.0
+STALLED_SECONDS = 60.0
+_TOOL = "/usr/bin/mariadb-binlog"
+_SERVER_IDS = 1 << 30
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Follow until told to stop (0), or until it cannot go on (1) and is to be started anew."""
+    parser = argparse.ArgumentParser(prog="dbops-binlog")
+    parser.add_argument("--cluster", required=True)
+    parser.add_argument("--member", required=True)
+    parser.add_argument("--targets", type=Path, default=targets.TARGETS_DIR)
+    asked = parser.parse_args(given)
+    try:
+        target = targets.load(asked.cluster, asked.targets)
+        options.require_part(target, "repository")
+        return follow(options.read(target), asked.member)
+    except (DbopsError, OSError, pymysql.Error) as error:
+        words = client.reason(error) if isinstance(error, pymysql.Error) else str(error)
+        print(words, file=sys.stderr)
+        return 1
+
+
+def follow(opts: Options, member: str) -> int:
+    """Fetch what ``member`` writes into a new folder below ``binlog_dir/MEMBER``."""
+    stopped: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda signum, frame: stopped.append(signum))
+    file = opts.require_path("binlog_file")
+    home = opts.require_path("binlog_dir") / member
+    home.mkdir(mode=0o750, parents=True, exist_ok=True)
+    _sweep(home)
+    with client.remote(opts, file, member) as connection:
+        first = first_wanted(connection, home)
+        session = home / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+        session.mkdir(mode=0o750)
+        running = start(command(opts, member, session, first), home / "log")
+        try:
+            return _watch(running, connection, session, stopped)
+        finally:
+            running.end(5)
+
+
+def command(opts: Options, member: str, session: Path, first: str) -> Command:
+    """Return the command that fetches from the file ``first`` on and never stops by itself."""
+    file = opts.require_path("binlog_file")
+    return Command(
+        (
+            _TOOL,
+            f"--defaults-file={file}",
+            "--read-from-remote-server",
+            "--raw",
+            "--stop-never",
+            f"--stop-never-slave-server-id={server_id(session)}",
+            f"--host={opts.hosts[member]}",
+            f"--port={opts.port}",
+            f"--ssl-ca={client.credentials(file).ca or opts.ca_file}",
+            "--ssl-verify-server-cert",
+            f"--result-file={session}/",
+            first,
+        ),
+        title=f"the binary log of {member}",
+    )
+
+
+def server_id(session: Path) -> int:
+    """Return an id that no server and no other puller has; every run has its own."""
+    return _SERVER_IDS * 3 + zlib.crc32(str(session).encode()) % _SERVER_IDS
+
+
+def first_wanted(connection: Connection, home: Path) -> str:
+    """Return the file to begin with: the newest fetched, if it is still the same file there.
+
+    The server's oldest is returned when the archive has none of its files, or another life's.
+    """
+    there = [str(row[0]) for row in client.rows(connection, "SHOW BINARY LOGS")]
+    if not there:
+        raise Unreachable("The member has no binary log: run provision.")
+    fetched = sorted(home.glob("*/*.[0-9]*"), key=lambda p: (p.parent.name, p.name))
+    for path in reversed(fetched):
+        with suppress(DbopsError):
+            if path.name in there and _same(connection, path):
+                return path.name
+    return there[0]
+
+
+def _same(connection: Connection, path: Path) -> bool:
+    """Tell whether the member's file of that name begins like the fetched one."""
+    query = client.sql("SHOW BINLOG EVENTS IN {file} LIMIT 3", file=connection.escape(path.name))
+    text = next(
+        (
+            str(one["Info"])
+            for one in client.records(connection, query)
+            if one["Event_type"] == "Gtid_list"
+        ),
+        None,
+    )
+    if text is None:
+        return False
+    return gtid.parse(text.strip("[]")) == binlog.summary(path).before
+
+
+def _sweep(home: Path) -> None:
+    """Remove the folders of runs that fetched nothing."""
+    for session in home.iterdir():
+        if session.is_dir():
+            with suppress(OSError):
+                session.rmdir()
+
+
+def _watch(running: Running, connection: Connection, session: Path, stopped: list[int]) -> int:
+    seen, moved = -1, time.monotonic()
+    while not stopped:
+        _rest(LOOK_SECONDS, running, stopped)
+        if stopped:
+            break
+        if not running.alive():
+            print(
+                f"mariadb-binlog has ended: {_last_words(session.parent / 'log')}", file=sys.stderr
+            )
+            return 1
+        behind, fetched = _behind(connection, session)
+        if not behind or fetched != seen:
+            seen, moved = fetched, time.monotonic()
+        elif time.monotonic() - moved > STALLED_SECONDS:
+            print(
+                f"Nothing came for {STALLED_SECONDS:.0f} s although there is more.", file=sys.stderr
+            )
+            return 1
+    return 0
+
+
+def _rest(seconds: float, running: Running, stopped: list[int]) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not stopped and running.alive():
+        time.sleep(0.2)
+
+
+def _behind(connection: Connection, session: Path) -> tuple[bool, int]:
+    """Return whether the member has written more than was fetched, and how much was fetched."""
+    row = client.rows(connection, "SHOW MASTER STATUS")[0]
+    path = session / str(row[0])
+    fetched = sum(one.stat().st_size for one in session.iterdir())
+    return not path.exists() or path.stat().st_size < int(row[1]), fetched
+
+
+def _last_words(log: Path) -> str:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""Making a data directory out of backups: fetch, unpack, prepare, settle. For restores and drills.
+
+The stream is unpacked where the data are to be; nothing is copied twice. What is *not* here: which
+backups (:mod:`.destination`), and the server that then runs on it (:mod:`.server`).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dbops import runner
+from dbops.engines.mysql import gtid
+from dbops.engines.mysql.backup import LOG, STREAMS
+from dbops.engines.mysql.chain import File
+from dbops.engines.mysql.destination import Way
+from dbops.errors import CommandFailed, VerificationFailed
+from dbops.isolation import Cell
+from dbops.manifest import Manifest
+from dbops.repository import Entry
+from dbops.restic import Repository
+from dbops.runner import Command
+
+_UNPACK = "/usr/bin/mbstream"
+_PREPARE = "/usr/bin/mariadb-backup"
+_LEFT_BY_TOOL = ("xtrabackup_*", "mariadb_backup_*", "backup-my.cnf", "ib_buffer_pool")
+_POSITIONS = ("xtrabackup_binlog_info", "mariadb_backup_binlog_info")
+_INCREMENT = "increment"
+
+Tell = Callable[[str], None]
+
+
+def fetch_log(repo: Repository, way: Way, folder: Path, user: str, tell: Tell) -> Path:
+    """Bring the archived binary log below ``folder``, with this host's own; return its root."""
+    if way.log is not None:
+        repo.restore(way.log.snapshots[LOG], folder, tell)
+    root = next((path for path in sorted(folder.rglob("binlog")) if path.is_dir()), None)
+    if root is None:
+        if way.log is not None:
+            raise VerificationFailed(f"Log backup {way.log.backup_id} holds no binary log.")
+        root = folder / "binlog"
+        root.mkdir()
+    _add_own(root, way.own)
+    give(folder, user)
+    return root
+
+
+def _add_own(root: Path, own: Sequence[File]) -> None:
+    for file in own:
+        place = root / file.member / "own"
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file.summary.path, place / file.summary.path.name)
+
+
+def give(folder: Path, user: str) -> None:
+    """Make everything below ``folder`` the account's own, when root."""
+    if os.geteuid() != 0:
+        return
+    account = pwd.getpwnam(user)
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+
+
+def put_back(
+    repo: Repository,
+    way: Way,
+    data_dir: Path,
+    work: Path,
+    user: str,
+    tell: Tell,
+    cell: Cell | None = None,
+) -> None:
+    """Unpack and prepare the backups of ``way`` in the empty ``data_dir``."""
+    for entry in way.entries:
+        tell(f"restore of {entry.backup_id}")
+        if entry.manifest.kind == "full":
+            unpack(repo, entry, data_dir, user, tell)
+            runner.check(prepare(data_dir, None, user, cell), tell)
+        else:
+            increment = work / _INCREMENT
+            make(increment, user)
+            unpack(repo, entry, increment, user, tell)
+            runner.check(prepare(data_dir, increment, user, cell), tell)
+            shutil.rmtree(increment)
+    settle(data_dir, way.manifest)
+
+
+def make(folder: Path, user: str) -> None:
+    """Make an empty folder of the account's own."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    if os.geteuid() == 0:
+        account = pwd.getpwnam(user)
+        os.chown(folder, account.pw_uid, account.pw_gid)
+
+
+def unpack(repo: Repository, entry: Entry, folder: Path, user: str, tell: Tell) -> None:
+    """Unpack one stored stream into ``folder``; CommandFailed when it is not whole."""
+    name = STREAMS[entry.manifest.kind]
+    snapshot = entry.snapshots.get(name)
+    if snapshot is None:
+        raise VerificationFailed(f"Backup {entry.backup_id} lacks its stream {name}.")
+    consumer = Command(
+        (_UNPACK, "-x", "-C", str(folder)),
+        title=f"unpacking {entry.backup_id}",
+        user=user if os.geteuid() == 0 else None,
+    )
+    repo.dump(snapshot, name, consumer, tell)
+
+
+def prepare(folder: Path, increment: Path | None, user: str, cell: Cell | None = None) -> Command:
+    """Return the command that makes an unpacked backup consistent, or adds an increment to it."""
+    argv = [_PREPARE, "--no-defaults", "--prepare", f"--target-dir={folder}"]
+    argv.append(f"--use-memory={memory_bytes()}")
+    if increment is not None:
+        argv.append(f"--incremental-dir={increment}")
+    title = "making the backup consistent"
+    if cell is not None:
+        return cell.command(argv, title=title)
+    return Command(tuple(argv), title=title, user=user if os.geteuid() == 0 else None)
+
+
+def memory_bytes() -> int:
+    """Return an eighth of this host's memory, which a restored server may use beside others."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(128 << 20, min(whole // 8, 8 << 30)) >> 20 << 20
+
+
+def settle(data_dir: Path, manifest: Manifest) -> None:
+    """See that the backup is at the GTID of its manifest, and remove what the tool left."""
+    found = next((data_dir / name for name in _POSITIONS if (data_dir / name).is_file()), None)
+    if found is None:
+        raise CommandFailed(f"Backup {manifest.backup_id} does not say which GTID it is at.")
+    text = found.read_text(encoding="utf-8").split("\t")
+    here = gtid.parse(text[2] if len(text) > 2 else "")
+    if here != gtid.parse(manifest.stop_point):
+        raise VerificationFailed(
+            f"Backup {manifest.backup_id} came back at GTID {here} and its manifest says "
+            f"{manifest.stop_point}."
+        )
+    for pattern in _LEFT_BY_TOOL:
+        for path in data_dir.glob(pattern):
+            path.unlink()

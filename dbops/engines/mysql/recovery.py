@@ -1,0 +1,154 @@
+"""From the replay until the restored server is proven: replay, verify, begin anew, start."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pymysql
+
+from dbops import files
+from dbops.engines.mysql import client, heartbeat, members, rebuild, replay, server
+from dbops.engines.mysql.client import Connection
+from dbops.engines.mysql.options import Options
+from dbops.engines.mysql.rebuild import Tell
+from dbops.engines.mysql.server import Server
+from dbops.errors import CommandFailed, DbopsError, Refused, Unreachable, VerificationFailed
+from dbops.runner import Action, Command, Step
+from dbops.targets import Target
+
+if TYPE_CHECKING:
+    from dbops.engines.mysql.restore import Work
+
+NOTE = "restore.json"
+_START_SECONDS = 300.0
+
+
+def steps(target: Target, opts: Options, work: Work, former: Path | None) -> tuple[Step, ...]:
+    """Return the steps from the replay to the proof that the restored server is whole."""
+    note = target.state_dir / NOTE
+    kept = f"the former data is kept in {former}" if former else "there was no former data"
+    return (
+        Action(
+            f"note in {note} that this restore is not proven",
+            partial(_note, note, work, former, proven=False),
+        ),
+        Action(
+            f"replay the binary log to {work.way.words} in a server of its own, and verify it",
+            partial(_replay, opts, work, kept, lambda line: None),
+            watched=partial(_replay, opts, work, kept),
+        ),
+        *_start(opts),
+        Action(
+            "verify that the server answers and that the heartbeat can be read",
+            partial(_prove_started, opts, kept),
+        ),
+        Action(
+            f"note in {note} that this restore is proven",
+            partial(_note, note, work, former, proven=True),
+        ),
+        Action(f"remove {work.folder}", partial(shutil.rmtree, work.folder, ignore_errors=True)),
+    )
+
+
+def _note(path: Path, work: Work, former: Path | None, *, proven: bool) -> None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    about = {
+        "backup_id": work.way.manifest.backup_id,
+        "set_aside": str(former) if former else None,
+        "position": work.done[-1] if work.done else None,
+        "verified_at": now if proven else None,
+    }
+    files.write(path, json.dumps(about) + "\n", shared=True)
+
+
+def _replay(opts: Options, work: Work, kept: str, tell: Tell) -> None:
+    run_dir = work.folder / "run"
+    rebuild.make(run_dir, opts.os_user)
+    place = Server(opts.config_file, opts.require_path("data_dir"), run_dir, opts.os_user)
+    way = work.way
+    try:
+        with server.running(place, opts.restore_time_limit_seconds):
+            with place.connect(30) as connection:
+                replay.seed(connection, way.start)
+            position = replay.run(place, way.chain, way.start, way.until, tell)
+            with place.connect(60) as connection:
+                sound(connection, opts.heartbeat_schema)
+                replay.begin_anew(connection, position, way.highest)
+    except (DbopsError, pymysql.Error) as error:
+        words = client.reason(error) if isinstance(error, pymysql.Error) else str(error)
+        raise VerificationFailed(f"The restore ended before its point: {words} ({kept}).") from None
+    work.done.append(str(position))
+
+
+def sound(connection: Connection, schema: str) -> None:
+    """Raise VerificationFailed unless the heartbeat, if there is one, can be read."""
+    there = client.value(
+        connection,
+        "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = %s "
+        "AND table_name = 'heartbeat'",
+        [schema],
+    )
+    if there and heartbeat.newest(connection, schema) is None:
+        raise VerificationFailed("its heartbeat table is empty")
+
+
+def _start(opts: Options) -> tuple[Step, ...]:
+    if opts.service is None:
+        return ()
+    return (Command(("systemctl", "start", opts.service), title="start the service"),)
+
+
+def _prove_started(opts: Options, kept: str) -> None:
+    if opts.service is None:
+        return
+    end = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            with client.local(opts) as connection:
+                sound(connection, opts.heartbeat_schema)
+            return
+        except (Unreachable, pymysql.Error, VerificationFailed) as error:
+            if time.monotonic() < end and isinstance(error, Unreachable):
+                time.sleep(0.5)
+                continue
+            words = client.reason(error) if isinstance(error, pymysql.Error) else str(error)
+            raise VerificationFailed(
+                f"The restored server is not sound: {words}; {kept}."
+            ) from None
+
+
+def prove(target: Target, opts: Options) -> None:
+    """Raise Refused unless the server is sound now and what it replaced is no longer needed.
+
+    A primary must have been verified by the restore that made it; a replica must receive.
+    """
+    try:
+        with client.local(opts) as connection:
+            standing = members.standing(connection)
+            if standing.role == "replica":
+                if not standing.receiving:
+                    raise VerificationFailed("it is a replica that receives nothing")
+                return
+            sound(connection, opts.heartbeat_schema)
+    except (CommandFailed, Unreachable, VerificationFailed, pymysql.Error) as error:
+        words = client.reason(error) if isinstance(error, pymysql.Error) else str(error)
+        raise Refused(f"The server is not up and sound, so nothing is removed: {words}.") from None
+    if not _verified(target.state_dir / NOTE):
+        raise Refused(
+            "The last restore on this host was not verified to its end, so what it set aside "
+            "is kept: restore again first."
+        )
+
+
+def _verified(note: Path) -> bool:
+    try:
+        said = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and bool(said.get("verified_at"))

@@ -1,0 +1,144 @@
+"""A server that dbops starts for itself: on a socket in a folder of its own, on no network.
+
+A restore replays the log in it before the service starts; a drill has nothing else. What is *not*
+here: what is put into its data directory (:mod:`.rebuild`) and replayed (:mod:`.replay`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pymysql
+
+from dbops import isolation
+from dbops.engines.mysql import client
+from dbops.engines.mysql.client import Connection
+from dbops.errors import CommandFailed, ConfigError, Unreachable
+from dbops.isolation import Cell
+from dbops.runner import Command, Running, capture, start
+
+PROGRAM = "/usr/sbin/mariadbd"
+_STOP_SECONDS = 600.0
+_VERSION = re.compile(r"Ver (\d+\.\d+)\.")
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where it works. With a ``cell`` it runs cut off, after the proof that it is."""
+
+    config: Path
+    data_dir: Path
+    run_dir: Path
+    user: str
+    cell: Cell | None = None
+
+    @property
+    def socket(self) -> Path:
+        """The only place where it answers."""
+        return self.run_dir / "s.sock"
+
+    @property
+    def log(self) -> Path:
+        """What it says."""
+        return self.run_dir / "server.log"
+
+    def connect(self, timeout_seconds: float = 0) -> Connection:
+        """Return root's connection, without a limit for an answer unless one is given."""
+        return client.over(self.socket, "root", timeout_seconds)
+
+    def command(self) -> Command:
+        """Return the command that it runs as: nothing replicates, nothing is scheduled."""
+        argv = (
+            PROGRAM,
+            f"--defaults-file={self.config}",
+            f"--datadir={self.data_dir}",
+            f"--socket={self.socket}",
+            f"--pid-file={self.run_dir / 'pid'}",
+            f"--log-bin={self.data_dir / 'binlog'}",
+            "--skip-networking",
+            "--skip-slave-start",
+            "--skip-log-error",
+            "--read-only=0",
+            "--event-scheduler=OFF",
+            "--rpl-semi-sync-master-enabled=0",
+            "--max-allowed-packet=1073741824",
+            # CREATE TABLE … SELECT is one transaction in the log and two when a client carries it
+            # out: both get its number. The order is the chain's care (:mod:`.chain`).
+            "--gtid-strict-mode=0",
+            # What was logged as a statement is logged as one again, and keeps its name.
+            "--binlog-format=MIXED",
+            # Nobody writes here but the replay, and the server is shut down in order after it.
+            "--sync-binlog=0",
+            "--innodb-flush-log-at-trx-commit=0",
+        )
+        if self.cell is not None:
+            return self.cell.command(argv, title="the scratch server")
+        user = self.user if os.geteuid() == 0 else None
+        return Command(argv, title="the server", user=user)
+
+
+def version() -> str:
+    """Return the release series of the server programs on this host, such as ``10.11``."""
+    said = capture(Command((PROGRAM, "--version"), timeout_seconds=30)).stdout
+    found = _VERSION.search(said)
+    if found is None:
+        raise ConfigError(f"{PROGRAM} does not say its version: run provision.")
+    return found[1]
+
+
+@contextmanager
+def running(server: Server, limit_seconds: float) -> Iterator[Running]:
+    """Run the server while the block runs, and shut it down in order after it."""
+    process = start(server.command(), server.log)
+    try:
+        _wait(server, process, limit_seconds)
+        if server.cell is not None:
+            isolation.prove_process(process.pid)
+        yield process
+        _shut_down(server, process)
+    finally:
+        if process.alive():
+            process.end(30)
+
+
+def _wait(server: Server, process: Running, limit_seconds: float) -> None:
+    end = time.monotonic() + limit_seconds
+    while time.monotonic() < end:
+        with suppress(Unreachable):
+            server.connect(10).close()
+            return
+        if not process.alive():
+            raise CommandFailed(f"The restored server ended: {last_words(server.log)}")
+        time.sleep(0.2)
+    raise CommandFailed(f"The restored server did not answer within {limit_seconds:.0f} s.")
+
+
+def _shut_down(server: Server, process: Running) -> None:
+    with suppress(pymysql.Error, Unreachable), server.connect(30) as connection:
+        client.rows(connection, "SET GLOBAL innodb_fast_shutdown = 1")
+        client.rows(connection, "SHUTDOWN")
+    end = time.monotonic() + _STOP_SECONDS
+    while process.alive():
+        if time.monotonic() > end:
+            raise CommandFailed(f"The server did not shut down within {_STOP_SECONDS:.0f} s.")
+        time.sleep(0.1)
+
+
+def last_words(log: Path) -> str:
+    """Return the last grave line of a server's log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 65536))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    grave = [line.split("[ERROR]", 1)[1].strip() for line in lines if "[ERROR]" in line]
+    grave = [line for line in grave if line != "Aborting"]
+    said = grave or [line.strip() for line in lines if line.strip()] or ["it left no message"]
+    return said[-1][:400]

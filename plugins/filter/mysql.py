@@ -1,0 +1,72 @@
+"""Filters of the mysql role: accounts and grants for addresses, option files, and GTIDs."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+
+def account(address: str, name: str, password: str) -> dict[str, Any]:
+    """Return the account ``name`` at ``address``, which needs a password and a certificate."""
+    return {"name": name, "host": address, "password": password, "require": "X509"}
+
+
+def grant(address: str, name: str, privileges: list[str]) -> dict[str, Any]:
+    """Return the grant of ``privileges`` on everything to the account ``name`` at ``address``."""
+    return {"user": name, "host": address, "privileges": privileges}
+
+
+def option_file(password: str, user: str) -> str:
+    """Return an option file for ``user``, the password escaped as the client expects it."""
+    escaped = password.replace("\\", "\\\\").replace('"', '\\"')
+    return (
+        f'# Managed by dbops.\n[client]\nuser={user}\npassword="{escaped}"\n'
+        "ssl-ca=/etc/dbops/tls/ca.crt\nssl-cert=/etc/dbops/tls/host.crt\n"
+        "ssl-key=/etc/dbops/tls/host.key\nssl-verify-server-cert\n"
+    )
+
+
+def host_key(host: Any) -> str:
+    """Return the line of a list of known hosts for a host whose public key was read."""
+    content = (host.get("__mysql_public_key") or {}).get("content") or ""
+    words = base64.b64decode(content).decode().split()
+    return f"{host['ansible_host']} {' '.join(words[:2])}\n" if words else ""
+
+
+def reader(member: str, cluster: str, restart: bool) -> dict[str, Any]:
+    """Return the unit that reads the binary log of ``member``, as unit_set takes it."""
+    return {"name": f"dbops-binlog-{cluster}@{member}.service", "restart": restart}
+
+
+def errant(position: str, state: str) -> str:
+    """Return the transactions of ``position`` that a server with the log ``state`` never had.
+
+    Both are lists of GTIDs, ``state`` with the last one of every origin.
+    """
+    known = {(domain, origin): number for domain, origin, number in _gtids(state)}
+    missing = [
+        f"{domain}-{origin}-{number}"
+        for domain, origin, number in _gtids(position)
+        if known.get((domain, origin), 0) < number
+    ]
+    return ",".join(missing)
+
+
+def _gtids(text: str) -> list[tuple[int, int, int]]:
+    parts = [part.strip().split("-") for part in (text or "").split(",") if part.strip()]
+    return [(int(domain), int(origin), int(number)) for domain, origin, number in parts]
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, object]:
+        """Return the filters by name."""
+        return {
+            "dbops_mysql_account": account,
+            "dbops_mysql_grant": grant,
+            "dbops_mysql_option_file": option_file,
+            "dbops_mysql_errant": errant,
+            "dbops_mysql_host_key": host_key,
+            "dbops_mysql_reader": reader,
+        }

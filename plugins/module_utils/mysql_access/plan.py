@@ -1,0 +1,230 @@
+"""The statements that lead from what there is to what is declared. Nothing is executed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from .catalog import Now, UserNow
+from .declaration import GRANT_OPTION, LIMITS, Database, Declaration, Right, Target, User
+from .names import Grantee, identifier, text
+
+# The server's own: never declared, never touched.
+OWN = frozenset({Grantee("mariadb.sys", "localhost"), Grantee("PUBLIC")})
+
+
+@dataclass(frozen=True)
+class Step:
+    """A statement, a line for people, and the lines of state that vanish and appear.
+
+    ``shown`` replaces a statement that holds a digest wherever it is shown.
+    """
+
+    statement: str
+    line: str
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    shown: str | None = None
+
+
+def plan(now: Now, wanted: Declaration) -> list[Step]:
+    """Return what to do, in order: what gives first, what takes last."""
+    return [
+        *_databases(now, wanted),
+        *_new_roles(now, wanted),
+        *_users(now, wanted),
+        *_memberships(now, wanted),
+        *_grants(now, wanted),
+        *_defaults(now, wanted),
+        *_leftovers(now, wanted),
+    ]
+
+
+def undeclared(now: Now, wanted: Declaration) -> list[Grantee]:
+    """Return the accounts and roles that are there but neither declared nor the server's own."""
+    roles = {Grantee(name) for name in now.roles} - {Grantee(name) for name in wanted.roles}
+    users = set(now.users) - set(wanted.users) - wanted.superusers
+    return sorted((roles | users) - OWN)
+
+
+def _databases(now: Now, wanted: Declaration) -> Iterator[Step]:
+    for database in wanted.databases.values():
+        clauses = _clauses(database, now)
+        if database.name not in now.databases:
+            verb, line = "CREATE", f"create database {database.name}"
+        elif clauses:
+            verb, line = "ALTER", f"change the character set of database {database.name}"
+        else:
+            continue
+        statement = f"{verb} DATABASE {identifier(database.name)}{clauses}"
+        yield Step(statement, line, after=(f"database {database.name}{clauses.lower()}",))
+    if wanted.exact and now.test_is_empty and "test" not in wanted.databases:
+        yield Step("DROP DATABASE `test`", "drop database test", before=("database test",))
+
+
+def _clauses(database: Database, now: Now) -> str:
+    charset, collation = now.databases.get(database.name, ("", ""))
+    clauses = ""
+    if database.charset and database.charset != charset:
+        clauses += f" CHARACTER SET {text(database.charset)}"
+    if database.collation and database.collation != collation:
+        clauses += f" COLLATE {text(database.collation)}"
+    return clauses
+
+
+def _new_roles(now: Now, wanted: Declaration) -> Iterator[Step]:
+    for name in sorted(set(wanted.roles) - now.roles):
+        statement = f"CREATE ROLE {identifier(name)}"
+        yield Step(statement, f"create role {name}", after=(f"role {name}",))
+
+
+def _users(now: Now, wanted: Declaration) -> Iterator[Step]:
+    for grantee, user in sorted(wanted.users.items()):
+        known = now.users.get(grantee)
+        if known is None:
+            yield _statement("CREATE USER", user, f"create account {grantee}", (), True)
+            continue
+        differs = _differences(known, user)
+        if differs:
+            line = f"change account {grantee}: {', '.join(differs)}"
+            changed = "password" in differs or "plugin" in differs
+            before = tuple(f"account {grantee}: {name} differs" for name in differs)
+            yield _statement("ALTER USER", user, line, before, changed)
+
+
+def _differences(known: UserNow, user: User) -> list[str]:
+    pairs = {
+        "plugin": (known.plugin, user.plugin),
+        "password": (known.authentication, user.authentication),
+        "require": (known.require, user.require),
+        "limits": (dict(known.limits), dict(user.limits)),
+        "locked": (known.locked, user.locked),
+    }
+    differs = [name for name, (old, new) in pairs.items() if new is not None and old != new]
+    return [*differs, "other ways to log in"] if known.alternatives else differs
+
+
+def _statement(verb: str, user: User, line: str, before: tuple[str, ...], auth: bool) -> Step:
+    limits = " ".join(f"{LIMITS[name]} {number}" for name, number in sorted(user.limits.items()))
+    rest = f" REQUIRE {user.require} WITH {limits} ACCOUNT {'LOCK' if user.locked else 'UNLOCK'}"
+    way = f" IDENTIFIED VIA {user.plugin}"
+    auth = auth or user.authentication is not None
+    after = (f"account {user.grantee}: {user.plugin}, require {user.require}",)
+    head = f"{verb} {user.grantee.sql()}"
+    if not auth:
+        return Step(head + rest, line, before, after)
+    if not user.authentication:
+        lock = user.plugin != "unix_socket"  # nobody has given it a password yet
+        using = " USING 'none'" if lock else ""
+        return Step(head + way + using + rest, line, before, after)
+    secret = f"{way} USING {text(user.authentication)}"
+    return Step(head + secret + rest, line, before, after, f"{head}{way} USING '********'{rest}")
+
+
+def _memberships(now: Now, wanted: Declaration) -> Iterator[Step]:
+    declared = {(user.grantee, role) for user in wanted.users.values() for role in user.roles}
+    declared |= {(Grantee(name), role) for name, of in wanted.roles.items() for role in of}
+    for member, role in sorted(declared - now.memberships):
+        statement = f"GRANT {identifier(role)} TO {member.sql()}"
+        yield Step(statement, f"make {member} a member of {role}", after=(f"{member} has {role}",))
+    if wanted.exact:
+        for member, role in sorted(now.memberships - declared):
+            statement = f"REVOKE {identifier(role)} FROM {member.sql()}"
+            line = f"take {role} from {member}"
+            yield Step(statement, line, before=(f"{member} has {role}",))
+
+
+def _grants(now: Now, wanted: Declaration) -> Iterator[Step]:
+    untouched = OWN - {Grantee("PUBLIC")} | wanted.superusers
+    have = {right for right in now.rights if right.grantee not in untouched}
+    declared = {right for right in wanted.rights if right.grantee not in untouched}
+    for grantee, target, privileges in _grouped(declared - have):
+        yield _grant(grantee, target, privileges)
+    if wanted.exact:
+        for grantee, target, privileges in _grouped(have - declared):
+            yield _revoke(grantee, target, privileges)
+
+
+def _grouped(rights: Iterable[Right]) -> Iterator[tuple[Grantee, Target, list[str]]]:
+    ordered = sorted(rights, key=lambda right: (right.grantee, right.target, right.privilege))
+    for (grantee, target), group in groupby(ordered, lambda right: (right.grantee, right.target)):
+        yield grantee, target, [right.privilege for right in group]
+
+
+def _grant(grantee: Grantee, target: Target, privileges: list[str]) -> Step:
+    names = [name for name in privileges if name != GRANT_OPTION] or ["USAGE"]
+    option = " WITH GRANT OPTION" if GRANT_OPTION in privileges else ""
+    statement = f"GRANT {_listed(names, target)} ON {_where(target)} TO {grantee.sql()}{option}"
+    line = f"grant {', '.join(privileges)} on {_shown(target)} to {grantee}"
+    return Step(statement, line, after=_lines(grantee, target, privileges))
+
+
+def _revoke(grantee: Grantee, target: Target, privileges: list[str]) -> Step:
+    statement = f"REVOKE {_listed(privileges, target)} ON {_where(target)} FROM {grantee.sql()}"
+    line = f"revoke {', '.join(privileges)} on {_shown(target)} from {grantee}"
+    return Step(statement, line, before=_lines(grantee, target, privileges))
+
+
+def _lines(grantee: Grantee, target: Target, privileges: list[str]) -> tuple[str, ...]:
+    return tuple(f"{grantee}: {name} on {_shown(target)}" for name in privileges)
+
+
+def _listed(privileges: list[str], target: Target) -> str:
+    if target.level != "column":
+        return ", ".join(privileges)
+    return ", ".join(f"{name} ({identifier(target.column)})" for name in privileges)
+
+
+def _where(target: Target) -> str:
+    if target.level == "global":
+        return "*.*"
+    database = identifier(target.database)
+    if target.level == "database":
+        return f"{database}.*"
+    name = f"{database}.{identifier(target.object)}"
+    return f"{target.column} {name}" if target.level == "routine" else name
+
+
+def _shown(target: Target) -> str:
+    if target.level == "column":
+        return f"{target.database}.{target.object}({target.column})"
+    return _where(target).replace("`", "")
+
+
+def _defaults(now: Now, wanted: Declaration) -> Iterator[Step]:
+    for grantee, user in sorted(wanted.users.items()):
+        known = now.users.get(grantee)
+        if (known.default_role if known else "") == user.default_role:
+            continue
+        role = identifier(user.default_role) if user.default_role else "NONE"
+        line = f"set the default role of {grantee} to {user.default_role or 'none'}"
+        after = (f"{grantee}: default role {user.default_role or 'none'}",)
+        yield Step(f"SET DEFAULT ROLE {role} FOR {grantee.sql()}", line, after=after)
+
+
+def _leftovers(now: Now, wanted: Declaration) -> Iterator[Step]:
+    if not wanted.exact:
+        return
+    for grantee in undeclared(now, wanted):
+        kind = "role" if grantee.is_role else "account"
+        before = (f"{kind} {grantee}",)
+        if wanted.drop_undeclared or not grantee.name:
+            verb = "DROP ROLE" if grantee.is_role else "DROP USER"
+            yield Step(f"{verb} {grantee.sql()}", f"drop {kind} {grantee}", before)
+        elif not grantee.is_role and not now.users[grantee].locked:
+            statement = f"ALTER USER {grantee.sql()} ACCOUNT LOCK"
+            yield Step(
+                statement, f"lock account {grantee}", before, (f"account {grantee}: locked",)
+            )
+
+
+def difference(steps: Iterable[Step]) -> Mapping[str, str]:
+    """Return the sorted lines that vanish and appear, in the shape of Ansible's ``diff``."""
+    steps = list(steps)
+    before = sorted({line for step in steps for line in step.before})
+    after = sorted({line for step in steps for line in step.after})
+    return {
+        "before": "".join(f"{line}\n" for line in before),
+        "after": "".join(f"{line}\n" for line in after),
+    }

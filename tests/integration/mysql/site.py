@@ -1,0 +1,164 @@
+"""A member and its repository host on this machine: TLS between them, restic, the log followed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dbops import repository, runner
+from dbops.contract import BackupRequest, RestoreRequest
+from dbops.engines.mysql import ENGINE, options
+from dbops.manifest import Fingerprint, Kind, Manifest
+from dbops.targets import Objectives, Target
+from tests.integration.mysql.machine import Member, certificates
+
+PORT = 33961
+
+
+class Site:
+    """A member, and a repository beside it that reaches it by TCP alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tls = folder / "tls"
+        certificates(self.tls)
+        more = "\n".join(
+            (
+                f"ssl-ca = {self.tls}/ca.crt",
+                f"ssl-cert = {self.tls}/server.crt",
+                f"ssl-key = {self.tls}/server.key",
+                "plugin-load-add = auth_ed25519",
+            )
+        )
+        self.member = Member(folder / "m1", port=PORT, more=more).install().start()
+        self.member.run(
+            "CREATE USER b@'127.0.0.1' IDENTIFIED VIA ed25519 USING PASSWORD('secret') REQUIRE SSL",
+            "GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, PROCESS, BINLOG MONITOR, SLAVE MONITOR, "
+            "RELOAD ON *.* TO b@'127.0.0.1'",
+            "CREATE USER l@'127.0.0.1' IDENTIFIED VIA ed25519 USING PASSWORD('secret') REQUIRE SSL",
+            "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO l@'127.0.0.1'",
+            "CREATE DATABASE dbops",
+            "CREATE TABLE dbops.heartbeat (id TINYINT UNSIGNED NOT NULL PRIMARY KEY, member "
+            "VARCHAR(63) NOT NULL, beat_at TIMESTAMP(6) NOT NULL DEFAULT current_timestamp(6), "
+            "sequence BIGINT UNSIGNED NOT NULL)",
+            "CREATE DATABASE d",
+            "CREATE TABLE d.t (id INT PRIMARY KEY AUTO_INCREMENT, a VARCHAR(60))",
+            "INSERT INTO d.t SELECT seq, SHA1(seq) FROM d.seq_1_to_5000",
+        )
+        for name in ("b", "l"):
+            self._secret(f"{name}.cnf", f'[client]\nuser={name}\npassword="secret"\n')
+        self._secret("repo.key", "passphrase\n")
+        (folder / "targets").mkdir()
+        self.binlog = folder / "binlog"
+        self.beat()
+        backup_repository(self).init()
+
+    def _secret(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.write_text(text)
+        path.chmod(0o600)
+
+    def target(self, part: str, **more: Any) -> Target:
+        options = {
+            "hosts": {"m1": "127.0.0.1"},
+            "port": PORT,
+            "ca_file": str(self.tls / "ca.crt"),
+            "socket": str(self.member.socket),
+            "repo_path": str(self.folder / "repo"),
+            "repo_user": "root",
+            "repo_password_file": str(self.folder / "repo.key"),
+            "binlog_dir": str(self.binlog),
+            "backup_file": str(self.folder / "b.cnf"),
+            "binlog_file": str(self.folder / "l.cnf"),
+            **more,
+        }
+        found = Target(
+            schema_version=1,
+            engine="mysql",
+            cluster="c",
+            part=part,  # type: ignore[arg-type]
+            member="m1",
+            version="10.11",
+            members=("m1",),
+            objectives=Objectives(rpo_seconds=60, rto_seconds=600),
+            state_dir=self.folder / f"state-{part}",
+            options=options,
+        )
+        if part == "repository":
+            path = self.folder / "targets" / "c.json"
+            path.write_text(found.model_dump_json())
+            path.chmod(0o640)
+        return found
+
+    @property
+    def repository(self) -> Target:
+        return self.target("repository")
+
+    @property
+    def restored(self) -> Target:
+        return self.target(
+            "member",
+            data_dir=str(self.member.data),
+            config_file=str(self.member.config),
+            repo_user="root",
+        )
+
+    def beat(self) -> None:
+        self.member.run("REPLACE INTO dbops.heartbeat VALUES (1, 'm1', UTC_TIMESTAMP(6), 1)")
+
+    def take(self, kind: Kind = "full") -> Manifest:
+        assert ENGINE.take_backup is not None
+        return ENGINE.take_backup(self.repository, BackupRequest(kind), lambda text: None)
+
+    @contextmanager
+    def following(self) -> Iterator[subprocess.Popen[str]]:
+        """Follow the member's binary log while the block runs, as the unit does."""
+        self.target("repository")
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "dbops.engines.mysql.puller",
+                "--cluster",
+                "c",
+                "--member",
+                "m1",
+                "--targets",
+                str(self.folder / "targets"),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(20)
+
+    def restore(self, **point: Any) -> None:
+        """Stop the member, restore it in place and start it again."""
+        assert ENGINE.plan_restore is not None
+        self.member.stop()
+        try:
+            runner.run(
+                ENGINE.plan_restore(self.restored, RestoreRequest(**point)),
+                on_line=lambda line: None,
+            )
+        finally:
+            self.member.start()
+
+
+def backup_repository(site: Site) -> Any:
+    """Open the repository as its host does."""
+    target = site.repository
+    return repository.open_repository(target, options.read(target))
+
+
+def fingerprint(site: Site) -> Fingerprint:
+    """Take the member's fingerprint from the repository host."""
+    assert ENGINE.fingerprint is not None
+    return ENGINE.fingerprint(site.repository, lambda text: None)[0]

@@ -1,0 +1,177 @@
+"""Backups as the repository host takes them: over TLS, into restic, the binary log followed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dbops import runner
+from dbops.contract import RestoreRequest
+from dbops.engines.mysql import ENGINE, backup, client
+from dbops.errors import CommandFailed, ConfigError, DbopsError, Unreachable, VerificationFailed
+from dbops.manifest import compare
+from tests.integration.mysql.site import Site, fingerprint
+from tests.integration.mysql.store import stream_command
+
+pytestmark = pytest.mark.integration
+
+
+def test_the_whole_way_and_back(site: Site) -> None:
+    with site.following():
+        full = site.take()
+        site.member.run("INSERT INTO d.t (a) VALUES ('after the full one')")
+        increment = site.take("incremental")
+        site.member.run("INSERT INTO d.t (a) VALUES ('after the increment')", "FLUSH BINARY LOGS")
+        site.beat()
+        expected = fingerprint(site)
+        time.sleep(1)
+        site.take("log")
+    assert full.fingerprints
+    assert full.fingerprints[0].rows == 5001
+    assert increment.parent_id == full.backup_id
+    site.restore()
+    assert compare(expected, fingerprint(site)) == []
+    note = json.loads((site.restored.state_dir / "restore.json").read_text())
+    assert note["verified_at"]
+    assert note["position"] == expected.point
+
+
+def test_a_time_before_a_mistake_is_restored(site: Site) -> None:
+    with site.following():
+        site.take()
+        site.member.run("INSERT INTO d.t (a) VALUES ('kept')")
+        expected = fingerprint(site)
+        time.sleep(1.1)
+        moment = datetime.now(UTC)
+        time.sleep(1.1)
+        site.member.run("DROP TABLE d.t")
+        site.beat()
+        time.sleep(1)
+        site.take("log")
+    site.restore(time=moment)
+    assert compare(expected, fingerprint(site)) == []
+    with pytest.raises(ConfigError, match="outside the recovery window"):
+        site.restore(time=datetime.now(UTC) + timedelta(hours=1))
+
+
+def test_log_that_only_the_stopped_member_has_is_replayed(site: Site) -> None:
+    with site.following():
+        site.take()
+    site.member.run("INSERT INTO d.t (a) VALUES ('never fetched')")
+    expected = fingerprint(site)
+    site.restore()
+    assert compare(expected, fingerprint(site)) == []
+
+
+def test_a_missing_file_is_refused_before_anything_is_stopped(site: Site) -> None:
+    with site.following():
+        site.take()
+        for number in range(3):
+            site.member.run("FLUSH BINARY LOGS", f"CREATE TABLE d.n{number} (a INT)")
+        time.sleep(1)
+    (gone,) = site.binlog.glob("m1/*/binlog.000003")
+    gone.unlink()
+    with pytest.raises(VerificationFailed, match=r"m1/binlog\.000003 is gone"):
+        site.take("log")
+    assert ENGINE.plan_restore is not None
+    for path in site.member.data.glob("binlog.*"):
+        if path.name == "binlog.000003":
+            path.unlink()
+    request = RestoreRequest(rehearsal=True)
+    with pytest.raises(VerificationFailed, match=r"m1/binlog\.000003 is gone"):
+        ENGINE.plan_restore(site.restored, request)
+    assert site.member.value("SELECT 1") == 1
+
+
+def test_a_torn_stream_is_never_listed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = stream_command
+
+    def torn(opts: object, member: str, asked: str) -> runner.Command:
+        command = whole(site.member, asked)
+        script = shutil.which("sh") or "sh"
+        argv = (script, "-c", '"$@" | head -c 3000000; exit 1', "sh", *command.argv)
+        return runner.Command(argv, user=command.user)
+
+    with site.following():
+        monkeypatch.setattr(backup, "command", torn)
+        with pytest.raises((CommandFailed, VerificationFailed)):
+            site.take()
+    assert ENGINE.catalogue is not None
+    assert ENGINE.catalogue(site.repository).backups == ()
+
+
+def test_an_increment_over_a_restored_member_is_refused(site: Site) -> None:
+    with site.following():
+        site.take()
+        time.sleep(1)
+        site.take("log")
+    site.restore()
+    with site.following(), pytest.raises(ConfigError, match="made anew since backup"):
+        site.take("incremental")
+
+
+def test_a_follower_that_is_started_again_loses_nothing(site: Site) -> None:
+    with site.following():
+        site.take()
+    for number in range(3):
+        site.member.run(f"CREATE TABLE d.n{number} (a INT)", "FLUSH BINARY LOGS")
+    with site.following() as process:
+        process.kill()
+    with site.following():
+        time.sleep(2)
+        manifest = site.take("log")
+    assert manifest.stop_point == site.member.position()
+
+
+def test_a_follower_of_a_member_that_is_down_ends_and_says_why(site: Site) -> None:
+    site.member.stop()
+    try:
+        with site.following() as process:
+            assert process.wait(30) == 1
+            assert process.stderr is not None
+            assert "does not answer as 'l'" in process.stderr.read()
+    finally:
+        site.member.start()
+
+
+def test_a_certificate_of_another_name_or_authority_is_refused(site: Site) -> None:
+    other = site.target("repository", hosts={"m1": "127.0.0.2"})
+    assert ENGINE.fingerprint is not None
+    with pytest.raises(Unreachable):
+        ENGINE.fingerprint(other, lambda text: None)
+    strange = site.target("repository", ca_file=str(site.tls / "server.crt"))
+    with pytest.raises(DbopsError):
+        ENGINE.fingerprint(strange, lambda text: None)
+
+
+def test_a_password_never_shows(site: Site) -> None:
+    client.credentials(site.folder / "b.cnf")
+    assert "secret" not in runner.mask("the password is secret")
+
+
+def test_after_a_restore_the_newest_is_that_of_the_new_history(site: Site) -> None:
+    with site.following():
+        full = site.take()
+        site.member.run("INSERT INTO d.t (a) VALUES ('kept')")
+        time.sleep(1.1)
+        moment = datetime.now(UTC)
+        time.sleep(1.1)
+        site.member.run("INSERT INTO d.t (a) VALUES ('given up')")
+        given_up = fingerprint(site)
+        younger = site.take("incremental")
+    site.restore(time=moment)
+    with site.following():
+        site.member.run("INSERT INTO d.t (a) VALUES ('new')")
+        expected = fingerprint(site)
+        time.sleep(1.5)
+        site.take("log")
+    site.restore()
+    note = json.loads((site.restored.state_dir / "restore.json").read_text())
+    assert note["backup_id"] == full.backup_id
+    assert compare(expected, fingerprint(site)) == []
+    site.restore(point=younger.stop_point)
+    assert compare(given_up, fingerprint(site)) == []

@@ -1,0 +1,120 @@
+"""Drills in a real cell: proven when all is well, red for each thing that is not."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from dbops import repository
+from dbops.contract import DrillRequest, DrillResult
+from dbops.engines.mysql import ENGINE
+from dbops.errors import DbopsError
+from dbops.isolation import Cell
+from dbops.targets import Target
+from tests.integration.mysql.site import Site, backup_repository
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def drill(site: Site) -> Target:
+    try:
+        Cell("mysql", (("127.0.0.1", 1),)).prove()
+    except DbopsError as error:
+        pytest.skip(f"no cell can be made here: {error}")
+    return site.target("drill", scratch_dir=str(site.folder / "scratch"))
+
+
+def run(target: Target) -> DrillResult:
+    assert ENGINE.run_drill is not None
+    return ENGINE.run_drill(target, DrillRequest(), lambda text: None)
+
+
+def test_a_sound_backup_is_proven(site: Site, drill: Target) -> None:
+    with site.following():
+        site.take()
+        site.member.run("INSERT INTO d.t (a) VALUES ('1')")
+        site.take("incremental")
+        site.member.run("INSERT INTO d.t (a) VALUES ('2')", "FLUSH BINARY LOGS")
+        site.beat()
+        time.sleep(1)
+        site.take("log")
+    result = run(drill)
+    assert result.proven, result.reason
+    assert result.rpo_seconds is not None
+    assert result.rpo_seconds < 60
+    assert {table.table for table in result.tables} == {"t", "heartbeat"}
+    assert not Path(site.folder / "scratch").exists()
+
+
+def test_content_that_is_not_as_recorded_is_red(site: Site, drill: Target) -> None:
+    with site.following():
+        manifest = site.take()
+    (found,) = manifest.fingerprints
+    tables = [
+        database.model_copy(
+            update={
+                "tables": tuple(
+                    table.model_copy(update={"checksum": "0" * 32}) if table.name == "t" else table
+                    for table in database.tables
+                )
+            }
+        )
+        for database in found.databases
+    ]
+    wrong = manifest.model_copy(
+        update={"fingerprints": (found.model_copy(update={"databases": tuple(tables)}),)}
+    )
+    repo = backup_repository(site)
+    (entry,) = [one for one in repository.entries(repo) if one.manifest.kind == "full"]
+    repository.add(site.repository, repo, wrong, entry.snapshots)
+    result = run(drill)
+    assert not result.proven
+    assert result.reason.startswith("Table 't' of database 'd' differs in content")
+
+
+def test_a_backup_without_a_heartbeat_is_red(site: Site, drill: Target) -> None:
+    site.member.run("DELETE FROM dbops.heartbeat")
+    with site.following():
+        site.take()
+    result = run(drill)
+    assert not result.proven
+    assert "heartbeat" in result.reason
+
+
+def test_an_audit_sees_what_is_wrong(site: Site) -> None:
+    site.member.run(
+        "CREATE USER ''@'%'",
+        "CREATE USER strong@'%' IDENTIFIED BY 'x'",
+        "GRANT SUPER ON *.* TO strong@'%'",
+        "CREATE DATABASE test",
+    )
+    assert ENGINE.audit is not None
+    target = site.target(
+        "member",
+        data_dir=str(site.member.data),
+        config_file=str(site.member.config),
+        tls_key=str(site.tls / "server.key"),
+    )
+    found = {control.control_id: control for control in ENGINE.audit(target)}
+    assert len(found) == 28
+    assert not [c for c in found.values() if "cannot be checked" in c.detail]
+    assert "strong@% holds SUPER" in found["MY-22"].detail
+    assert "anonymous" in found["MY-25"].detail
+    assert found["MY-15"].status == "fail"
+    assert "strong@%" in found["MY-26"].detail
+    assert "strong@%" in found["MY-27"].detail
+    assert found["MY-07"].status == "pass"
+    assert found["MY-10"].status == "fail"
+
+
+def test_a_member_reports_metrics(site: Site) -> None:
+    assert ENGINE.collect is not None
+    target = site.target("member", data_dir=str(site.member.data), agent_user="root")
+    found = {sample.name: sample.value for sample in ENGINE.collect(target)}
+    assert found["dbops_up"] == 1
+    assert found["dbops_tls_certificate_known"] == 1
+    assert 0 <= found["dbops_heartbeat_age_seconds"] < 120
+    assert found["dbops_replication_link_up"] == 1
