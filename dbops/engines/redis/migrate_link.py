@@ -22,7 +22,7 @@ Tell = Callable[[str], None]
 SILENCE_SECONDS = 120.0
 _LOGIN = "migration.login"
 # The format of snapshots that each series writes for its replicas.
-_FORMATS = {
+FORMATS = {
     ("Redis", "7.0"): "REDIS0010",
     ("Redis", "7.2"): "REDIS0011",
     ("Valkey", "7.2"): "REDIS0011",
@@ -89,7 +89,7 @@ def product(connection: Connection) -> tuple[str, str]:
 def require_readable(opts: Options, theirs: Connection) -> None:
     """Raise Refused, naming versions, when the server here cannot read what the other one sends."""
     name, version = product(theirs)
-    format_ = _FORMATS.get((name, ".".join(version.split(".")[:2])))
+    format_ = FORMATS.get((name, ".".join(version.split(".")[:2])))
     if format_ is None or not rdb.readable(opts, format_):
         raise Refused(
             f"The other cluster runs {name} {version}, whose format of data "

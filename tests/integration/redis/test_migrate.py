@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from dbops import runner
-from dbops.engines.redis import client, migrate, migrate_link
+from dbops.engines.redis import client, migrate, rdb
+from dbops.engines.redis import migrate_link as link
 from dbops.engines.redis.options import Options
 from dbops.errors import (
     CommandFailed,
@@ -158,6 +160,48 @@ class Moving:
                 return
 
 
+@pytest.fixture
+def other_kind(folder: Path) -> Iterator[dict[str, Side]]:
+    """A server of Redis and one of Valkey, where both are installed."""
+    programs = {name: shutil.which(f"{name}-server") for name in ("redis", "valkey")}
+    if None in programs.values():
+        pytest.skip("redis-server and valkey-server are not both installed")
+    certificates.make(folder / "tls")
+    (folder / "password").write_text(PASSWORD + "\n")
+    (folder / "password").chmod(0o600)
+    sides = {name: Side(folder, name, Path(str(path))) for name, path in programs.items()}
+    try:
+        for side in sides.values():
+            side.folder.mkdir()
+            side.server.start()
+        yield sides
+    finally:
+        for side in sides.values():
+            side.server.kill()
+
+
+@pytest.mark.parametrize(("sends", "receives"), [("redis", "valkey"), ("valkey", "redis")])
+def test_from_one_product_to_the_other(
+    other_kind: dict[str, Side], sends: str, receives: str
+) -> None:
+    """What can be read moves, proven; what cannot is refused with both versions, and stays."""
+    old, new = other_kind[sends], other_kind[receives]
+    old.server.run(*DATA)
+    target = new.target(old, Path("/usr/bin"), receives)
+    with old.server.connect() as connection, new.server.connect() as other:
+        name, version = link.product(connection)
+        format_ = link.FORMATS[name, ".".join(version.split(".")[:2])]
+        here = link.product(other)[0]
+    opts = Options.model_validate(target.options)
+    if not rdb.readable(opts, format_):
+        with pytest.raises(Refused, match=f"{name} {version}.*{format_}.*{here} .* cannot read"):
+            migrate.plan_migrate(target, "start")
+        return
+    for step in ("prepare", "start", "prove", "switch"):
+        runner.run(migrate.plan_migrate(target, step), on_line=lambda line: None)
+    assert new.server.run(("GET", "text")) == [b"value"]
+
+
 def numbers(side: Side) -> list[int]:
     """Return what the writer has written, as one side has it."""
     return [int(one) for one in side.server.run(("LRANGE", "numbers", 0, -1))[0]]
@@ -218,7 +262,7 @@ def test_a_switch_that_cannot_be_opens_the_other_side_again(pair: Pair, monkeypa
     def never(*about: Any) -> None:
         raise DbopsError("The last writes did not arrive.")
 
-    monkeypatch.setattr(migrate_link, "wait_applied", never)
+    monkeypatch.setattr(link, "wait_applied", never)
     with pytest.raises(DbopsError, match="takes writes as before"):
         pair.run(pair.receives, "switch")
     pair.old.server.run(("SET", "still", 1))

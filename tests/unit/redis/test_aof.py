@@ -75,6 +75,7 @@ def test_an_empty_log(log: Path) -> None:
         FIRST.replace(b"*3", b"*2"),
         FIRST.replace(b"$1\r\na", b"$1\r\naa"),
         FIRST.replace(b"$3", b"$9") + SECOND,
+        FIRST[:-2] + b"xx" + SECOND,
         b"*" + b"9" * 40 + b"\r\n",
         b"*-1\r\n",
         b"*x\r\n",
