@@ -10,7 +10,15 @@ from collections.abc import Sequence
 import dbops
 from dbops import lock, repository, status
 from dbops.contract import BackupRequest, Progress
-from dbops.engines.redis import catalogue, client, fingerprint, options, replica, shipping
+from dbops.engines.redis import (
+    catalogue,
+    client,
+    fingerprint,
+    options,
+    processes,
+    replica,
+    shipping,
+)
 from dbops.engines.redis.options import Options
 from dbops.engines.redis.points import Point
 from dbops.engines.redis.rewriting import Base, Rewriting
@@ -166,9 +174,10 @@ def _manifest(target: Target, repo: Repository, base: Base, saved: Saved) -> Man
 
 
 def _forget_spools(opts: Options, staying: str) -> None:
-    """Remove the links that belong to other full backups: what they led to is stored."""
+    """Remove what belongs to other full backups, and what killed runs left: all is stored."""
     for folder in opts.require_path("stage_dir").iterdir():
         if folder.is_dir() and folder.name != staying:
+            processes.end(folder)
             Spool(folder).remove()
 
 

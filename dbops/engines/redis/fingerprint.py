@@ -37,8 +37,11 @@ def fingerprint(target: Target, progress: Progress) -> Sequence[Fingerprint]:
         replica.follow(opts, connection, progress)
         replica.wait_in_step(opts, connection, progress)
         file = _snapshot(opts, connection)
-    point = rdb.read_head(file)
-    return (of_file(opts, file, f"{point.format} at {point.position}", progress),)
+    head = rdb.read_head(file)
+    try:
+        return (of_file(opts, file, f"{head.format} at {head.position}", progress),)
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def _snapshot(opts: Options, connection: Connection) -> Path:

@@ -12,10 +12,11 @@ from dbops.errors import CommandFailed, Refused
 _END_SECONDS = 10.0
 
 
-def working_in(folder: Path) -> list[int]:
-    """Return the processes whose working directory is ``folder``, and not the calling shell's.
+def working_in(folder: Path, own: bool = False) -> list[int]:
+    """Return the servers whose working directory is ``folder``.
 
-    Raises Refused when this account may not see where processes work.
+    Raises Refused when this account may not see where processes work, unless only its ``own`` are
+    asked for.
     """
     try:
         place = os.stat(folder)
@@ -29,7 +30,7 @@ def working_in(folder: Path) -> list[int]:
             there = os.stat(entry / "cwd")
             name = (entry / "comm").read_text(encoding="utf-8", errors="replace").strip()
         except PermissionError:
-            if os.geteuid() == 0:
+            if own or os.geteuid() == 0:
                 continue
             raise Refused("Running servers cannot be seen: run dbops as root.") from None
         except OSError:
@@ -46,10 +47,10 @@ def _is_server(name: str) -> bool:
 
 def end(folder: Path) -> None:
     """End what a killed run left working in ``folder``; nothing there is wanted any more."""
-    for process in working_in(folder):
+    for process in working_in(folder, own=True):
         os.kill(process, signal.SIGKILL)
     limit = time.monotonic() + _END_SECONDS
-    while working_in(folder):
+    while working_in(folder, own=True):
         if time.monotonic() > limit:
             raise CommandFailed(f"A server in {folder} does not end: look at its process.")
         time.sleep(0.05)

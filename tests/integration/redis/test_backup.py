@@ -13,7 +13,8 @@ import pytest
 
 from dbops import lock, repository
 from dbops.contract import RestoreRequest
-from dbops.engines.redis import catalogue, fingerprint, shipping, spool
+from dbops.engines.redis import catalogue, fingerprint, private, shipping, spool
+from dbops.engines.redis.private import Place
 from dbops.errors import (
     Busy,
     CommandFailed,
@@ -236,6 +237,17 @@ def test_data_that_vanished_are_told_of(site: Site) -> None:
     with pytest.raises(VerificationFailed, match="less than half"):
         site.take()
     assert len(site.backups()) == 2
+
+
+def test_what_a_killed_run_left_is_cleared_away(site: Site) -> None:
+    left = site.folder / "stage" / "load-killed"
+    left.mkdir()
+    place = Place(data=left, run=left, user=None, options=site.options)
+    server = private.start(place, 30, append_only=False)
+    assert server.alive()
+    site.take(fingerprint=False)
+    assert not server.alive()
+    assert [path.name for path in (site.folder / "stage").iterdir()] == site.backups()
 
 
 def test_incremental_backups_are_refused(site: Site) -> None:
