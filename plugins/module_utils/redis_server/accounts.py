@@ -30,7 +30,14 @@ class Account:
     def line(self) -> str:
         """Return the account as its line of the ACL file."""
         state = "on" if self.enabled else "off"
-        words = ["user", self.name, state, *(f"#{one}" for one in self.hashes), *self.rules]
+        words = [
+            "user",
+            self.name,
+            state,
+            "sanitize-payload",
+            *(f"#{one}" for one in self.hashes),
+            *self.rules,
+        ]
         return " ".join(words)
 
 
