@@ -224,7 +224,8 @@ def _wait(lab: Lab, host: str) -> None:
         time.sleep(0.3)
     else:
         raise LabError(
-            f"{host} did not start within {START_SECONDS} s: see 'python3 -m lab podman logs {name}'."
+            f"{host} did not start within {START_SECONDS} s: "
+            f"see 'python3 -m lab podman logs {name}'."
         )
     home = f"/home/{images.ADMIN}/.ssh"
     script = (

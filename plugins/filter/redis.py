@@ -78,6 +78,15 @@ def elected(votes: list[str], quorum: int) -> str:
     return named[0][0] if named and named[0][1] >= quorum else ""
 
 
+def guests(members: list[str], hostvars: Any, peers: list[str]) -> list[str]:
+    """Return the ``members`` that follow a host of another cluster, by its address."""
+    followed = {
+        name: str((hostvars[name].get("__redis_state") or {}).get("primary") or "")
+        for name in members
+    }
+    return [name for name, primary in followed.items() if primary.split(" ")[0] in peers]
+
+
 def _hashes(user: dict[str, Any]) -> list[str]:
     passwords = [user["password"]] if user.get("password") else []
     return sorted({*map(sha256, passwords), *user.get("password_hashes", [])})
@@ -105,5 +114,6 @@ class FilterModule:
             "dbops_redis_accounts": accounts,
             "dbops_redis_discovery": discovery,
             "dbops_redis_elected": elected,
+            "dbops_redis_guests": guests,
             "dbops_redis_sha256": sha256,
         }

@@ -78,8 +78,8 @@ EXAMPLES = r"""
   redis_sentinel:
     login:
       socket: /run/dbops-redis-sentinel-demo/sentinel.sock
-      user: dbops_admin
-      password: "{{ redis_admin_password }}"
+      user: dbops_sentinel
+      password: "{{ redis_sentinel_password }}"
     acl_file: /etc/dbops-redis/demo/sentinel.acl
     config_file: /var/lib/dbops-redis/demo/sentinel/sentinel.conf
     cluster: demo

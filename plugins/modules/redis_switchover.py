@@ -50,8 +50,8 @@ EXAMPLES = r"""
       password: "{{ redis_admin_password }}"
     sentinel:
       socket: /run/dbops-redis-sentinel-demo/sentinel.sock
-      user: dbops_admin
-      password: "{{ redis_admin_password }}"
+      user: dbops_sentinel
+      password: "{{ redis_sentinel_password }}"
     cluster: demo
     to: 192.0.2.12 6379
 """

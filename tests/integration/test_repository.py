@@ -87,7 +87,8 @@ def test_a_chain_with_its_log_is_listed_and_chosen(target: Target, repo: Reposit
     store(target, repo, "log", 2, part.backup_id)
     log = store(target, repo, "log", 3, part.backup_id)
     catalogue = repository.catalogue(repo)
-    assert [b.backup_id for b in catalogue.backups] == [full.backup_id, part.backup_id]
+    listed = [backup.backup_id for backup in catalogue.backups]
+    assert listed == [full.backup_id, part.backup_id, log.backup_id]
     assert catalogue.window is not None
     assert (catalogue.window.oldest, catalogue.window.newest) == (full.stop, log.stop)
     found = entries(repo)

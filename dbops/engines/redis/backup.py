@@ -5,53 +5,25 @@ What is *not* here: the log between two full backups (:mod:`.shipping`).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
 import dbops
 from dbops import lock, repository, status
 from dbops.contract import BackupRequest, Progress
-from dbops.engines.redis import (
-    aof,
-    catalogue,
-    client,
-    fingerprint,
-    options,
-    rdb,
-    replica,
-    shipping,
-)
-from dbops.engines.redis.client import Connection
+from dbops.engines.redis import catalogue, client, fingerprint, options, replica, shipping
 from dbops.engines.redis.options import Options
 from dbops.engines.redis.points import Point
-from dbops.engines.redis.rdb import Head
+from dbops.engines.redis.rewriting import Base, Rewriting
+from dbops.engines.redis.shipping import Since
 from dbops.engines.redis.spool import Spool
 from dbops.errors import ConfigError, DbopsError, VerificationFailed
 from dbops.manifest import Manifest
 from dbops.options import require_part
 from dbops.repository import Entry
 from dbops.restic import Repository, Saved
-from dbops.runner import Command, capture, explain
 from dbops.targets import Target
 
 SMALLEST_SHARE = 0.5
-_CHECK_SECONDS = 6 * 3600.0
-
-
-@dataclass(frozen=True)
-class _Base:
-    """A new base of the replica, linked so that it cannot vanish."""
-
-    backup_id: str
-    member: str
-    path: Path
-    base_id: str
-    head: Head
-    start: datetime
-    stop: datetime
 
 
 def take_backup(target: Target, request: BackupRequest, progress: Progress) -> Manifest:
@@ -96,9 +68,11 @@ def take_full(
     """Take a full backup; the caller holds the cluster's backup lock."""
     with status.recorded(target, "full") as record:
         found = repository.entries(repo)
-        base = _new_base(target, opts, repo, found, progress)
+        base, saved, begun = _stored_base(target, opts, found, progress)
         try:
-            manifest = _store(target, opts, repo, base, with_fingerprint, progress)
+            if begun is not None:
+                shipping.ship_last(target, opts, repo, begun, progress)
+            manifest = _listed(target, opts, repo, base, saved, with_fingerprint, progress)
         finally:
             base.path.unlink(missing_ok=True)
         record(manifest)
@@ -109,64 +83,48 @@ def take_full(
     return manifest
 
 
-def _new_base(
-    target: Target,
-    opts: Options,
-    repo: Repository,
-    found: Sequence[Entry],
-    progress: Progress,
-) -> _Base:
-    """Let the replica begin a new base, with the former log linked to its end."""
-    start = datetime.now(UTC)
+def _stored_base(
+    target: Target, opts: Options, found: Sequence[Entry], progress: Progress
+) -> tuple[Base, Saved, Since | None]:
+    """Let the replica write a new base, and store it while it is being written.
+
+    What redis compresses is not compressed again: that would only cost time.
+    """
+    repo = catalogue.open_(target, opts, "off")
     with client.replica(opts) as connection:
         member = replica.follow(opts, connection, progress)
         replica.wait_in_step(opts, connection, progress)
         replica.healthy(connection)
         begun = shipping.since(opts, found) if found else None
         progress(f"full backup of {member}'s data from its replica here")
-        moment = replica.rewrite(connection)
-        base = _link_base(opts, member, start, moment)
-        if begun is not None and _no_copy_since(connection):
-            shipping.spool_of(opts, begun.full.backup_id).goes_on(base.base_id)
-    if begun is not None:
-        shipping.ship_last(target, opts, repo, begun, progress)
-    return base
-
-
-def _no_copy_since(connection: Connection) -> bool:
-    """A copy from the primary during the rewrite would make a base that goes on from nothing."""
-    return replica.out_of_step(connection) is None
-
-
-def _link_base(opts: Options, member: str, start: datetime, moment: datetime) -> _Base:
-    found = aof.read(opts.require_path("replica_dir"))
-    base_id = found.base_id()
-    backup_id = repository.new_id("full", moment)
-    place = Spool(opts.require_path("stage_dir") / backup_id)
-    place.begin(base_id, opts.os_user if os.geteuid() == 0 else None)
-    path = place.folder / catalogue.BASE
-    path.unlink(missing_ok=True)
-    os.link(found.base, path)
-    return _Base(backup_id, member, path, base_id, rdb.read_head(path), start, moment)
-
-
-def _store(
-    target: Target,
-    opts: Options,
-    repo: Repository,
-    base: _Base,
-    with_fingerprint: bool,
-    progress: Progress,
-) -> Manifest:
-    _check(opts, base.path)
-    progress("storing the base")
-    reading = Command(("cat", str(base.path)), title="reading the base", user=_account(opts))
-    saved = repo.save_stream(reading, catalogue.BASE, (base.backup_id,), progress)
+        with Rewriting(opts, connection, member) as rewriting:
+            closing = rewriting.watch(begun)
+            try:
+                producer = rewriting.producer()
+                saved = repo.save_stream(producer, catalogue.BASE, (rewriting.backup_id,), progress)
+            except DbopsError:
+                # Why there is no whole base says more than that its reader met no end.
+                closing.result()
+                raise
+            base = closing.result()
     if saved.bytes_read != base.path.stat().st_size:
         raise VerificationFailed(
             f"{saved.bytes_read} bytes of the base were stored and it has "
             f"{base.path.stat().st_size}: run again."
         )
+    return base, saved, begun
+
+
+def _listed(
+    target: Target,
+    opts: Options,
+    repo: Repository,
+    base: Base,
+    saved: Saved,
+    with_fingerprint: bool,
+    progress: Progress,
+) -> Manifest:
+    """List the stored base, with the fingerprint of its content if one is wanted."""
     manifest = _manifest(target, repo, base, saved)
     trouble: DbopsError | None = None
     if with_fingerprint:
@@ -184,24 +142,7 @@ def _store(
     return manifest
 
 
-def _account(opts: Options) -> str | None:
-    return opts.os_user if os.geteuid() == 0 else None
-
-
-def _check(opts: Options, path: Path) -> None:
-    """Let the server's own tool read the whole base before it is stored."""
-    command = Command(
-        (str(opts.tool("check-rdb")), str(path)),
-        title="check-rdb",
-        user=_account(opts),
-        timeout_seconds=_CHECK_SECONDS,
-    )
-    done = capture(command)
-    if done.status != 0:
-        raise VerificationFailed(f"The replica's base is damaged: {explain(command, done)}.")
-
-
-def _manifest(target: Target, repo: Repository, base: _Base, saved: Saved) -> Manifest:
+def _manifest(target: Target, repo: Repository, base: Base, saved: Saved) -> Manifest:
     point = str(Point(base.head.format, base.base_id, 0))
     return Manifest(
         engine=target.engine,

@@ -16,7 +16,7 @@ from dbops.engines.redis.client import Connection
 from dbops.engines.redis.options import Options
 from dbops.errors import CommandFailed, DbopsError, Unreachable
 
-_PAUSE_SECONDS = 0.2
+_PAUSE_SECONDS = 0.1
 _REWRITE_SECONDS = 6 * 3600.0
 
 
@@ -85,24 +85,36 @@ def healthy(connection: Connection) -> None:
         )
 
 
-def rewrite(connection: Connection) -> datetime:
-    """Start a new base and wait for it; return a time, to the second, at which it was begun."""
-    deadline = time.monotonic() + _REWRITE_SECONDS
-    _wait(connection, lambda found: not _child(found), deadline)
-    before = int(connection.info("persistence").get("aof_rewrites", "0"))
+def begin_rewrite(connection: Connection) -> tuple[datetime, int]:
+    """Start a new base; return a time, to the second, that is not before it, and a mark for later.
+
+    :func:`end_rewrite` wants the mark.
+    """
+    _wait(connection, lambda found: not _child(found))
+    mark = int(connection.info("persistence").get("aof_rewrites", "0"))
     connection.ask("BGREWRITEAOF")
     # The fork happens within the command; the second in which it happened may not be over.
-    moment = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
-    _wait(connection, lambda found: not _child(found), deadline)
+    return datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1), mark
+
+
+def end_rewrite(
+    connection: Connection, mark: int, give_up: Callable[[], bool] = lambda: False
+) -> None:
+    """Return once the new base is complete; raise CommandFailed when there will be none."""
+    _wait(connection, lambda found: give_up() or not _child(found))
     found = connection.info("persistence")
     if found.get("aof_last_bgrewrite_status") != "ok" or (
-        int(found.get("aof_rewrites", "0")) <= before
+        int(found.get("aof_rewrites", "0")) <= mark
     ):
         raise CommandFailed(
             "The backup's replica could not write a new base: look at its disk, its memory and "
             "its log."
         )
-    return moment
+
+
+def rewriting(connection: Connection) -> bool:
+    """Tell whether a new base is being written."""
+    return _child(connection.info("persistence"))
 
 
 def _child(found: dict[str, str]) -> bool:
@@ -110,7 +122,8 @@ def _child(found: dict[str, str]) -> bool:
     return any(found.get(name) == "1" for name in names)
 
 
-def _wait(connection: Connection, done: Callable[[dict[str, str]], bool], deadline: float) -> None:
+def _wait(connection: Connection, done: Callable[[dict[str, str]], bool]) -> None:
+    deadline = time.monotonic() + _REWRITE_SECONDS
     while not done(connection.info("persistence")):
         if time.monotonic() > deadline:
             raise CommandFailed("The backup's replica does not end its rewrite: look at its log.")

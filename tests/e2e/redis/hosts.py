@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 
 from redis import RedisError
 
@@ -97,6 +98,16 @@ class Site(RedisFleet, hosts.Site):
     def wait_whole(self, seconds: float = 90) -> None:
         """Wait until the cluster is whole."""
         wait(self.whole, seconds, "one primary that all follow and the Sentinels agree on")
+
+    def take(self, kind: str = "full", ok: bool = True) -> hosts.Done:
+        """Take a backup on the repository host; the timer's own log backup is waited for."""
+        for _ in range(60):
+            done = super().take(kind, ok=False)
+            if kind != "log" or done.status != 8:
+                break
+            time.sleep(1)
+        assert not ok or done.status == 0, f"dbops backup take --type {kind}: {done.said}"
+        return done
 
     def store_log(self) -> None:
         """Store what was written until now, as the timer does each minute."""

@@ -99,7 +99,8 @@ class Site:
 
     def backups(self) -> list[str]:
         """Return the ids in the catalogue."""
-        return [one.backup_id for one in repository.catalogue(self.repo).backups]
+        found = repository.catalogue(self.repo).backups
+        return [one.backup_id for one in found if one.kind != "log"]
 
     @contextmanager
     def restored(self, request: RestoreRequest | None = None) -> Iterator[Any]:

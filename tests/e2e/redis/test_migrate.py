@@ -1,0 +1,87 @@
+"""A whole cluster moves from Redis to Valkey on other hosts while a client writes, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from redis import RedisError
+
+from demo import flights, redis_data
+from demo.redis_data import Application
+from lab import fleet
+from lab.fleet import Lab
+from tests.e2e.hosts import Play
+from tests.e2e.redis.hosts import CLUSTER, Load, Site
+
+NEXT = "flights-valkey"
+INVENTORY = fleet.CHECKOUT / "inventories" / "migrate-redis"
+
+
+@pytest.fixture(scope="module")
+def two(site: Site) -> Iterator[Site]:
+    """Return the fleet with a second, empty cluster of Valkey beside it."""
+    site.heal()
+    wide = Lab(site.lab.name, "trixie", site.lab.engines, more=("next1", "vault1"))
+    fleet.up(wide)
+    both = Site(wide)
+    both.beside = ("-i", str(INVENTORY))
+    both.run_play("site")
+    yield both
+    fleet.remove(wide, ("next1", "vault1"))
+    fleet.up(site.lab)
+    site.run_play("site")
+
+
+def _next(site: Site) -> Application:
+    """Return how an application reaches the second cluster."""
+    sentinels = tuple(site.lab.address(host) for host in ("next1", "vault1"))
+    return replace(site.application(), sentinels=sentinels, cluster=NEXT)
+
+
+def migrate(site: Site, step: str, to: str = NEXT, ok: bool = True) -> Play:
+    """Run one step of the migration to the cluster ``to``."""
+    given = ("-e", f"redis_migrate_to={to}", "-e", f"redis_migrate_step={step}")
+    return site.run_play("migrate", *given, "-e", f"dbops_confirm={to}", ok=ok)
+
+
+def _written(application: Application) -> set[int]:
+    with application.connect() as client:
+        return {int(field) for field in client.hkeys(redis_data.JOURNAL)}
+
+
+def test_the_switch_asks_for_the_name(two: Site) -> None:
+    given = ("-e", f"redis_migrate_to={NEXT}", "-e", "redis_migrate_step=switch")
+    play = two.run_play("migrate", *given, "-e", f"dbops_confirm={CLUSTER}", ok=False)
+    assert play.status != 0
+    assert "exact name" in play.said
+
+
+def test_there_and_back_loses_nothing(two: Site, tmp_path: Path) -> None:
+    load = Load(two, tmp_path / "ledger.txt")
+    with load.running():
+        load.more(50)
+        migrate(two, "start")
+        two.run_play("site")  # it undoes nothing of it
+        load.more(50)
+        migrate(two, "prove")
+        load.more(50)
+        migrate(two, "switch")
+    there = _written(_next(two))
+    lost = set(load.acknowledged) - there
+    assert not lost, f"{len(lost)} of {len(load.acknowledged)} acknowledged writes are lost"
+    with _next(two).connect() as client:
+        assert redis_data.counts(client) == flights.ROWS
+        client.hset(redis_data.JOURNAL, "1", "written on the other side")
+    with pytest.raises(RedisError), two.application().connect() as client:
+        client.hset(redis_data.JOURNAL, "2", "written where nobody should")
+
+    migrate(two, "prove", CLUSTER)
+    migrate(two, "switch", CLUSTER)
+    with two.application().connect() as client:
+        assert client.hget(redis_data.JOURNAL, "1") == b"written on the other side"
+        assert redis_data.counts(client) == flights.ROWS
+    migrate(two, "finish", CLUSTER)
+    two.wait_whole()

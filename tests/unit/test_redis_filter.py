@@ -1,0 +1,58 @@
+"""Accounts as ACL rules, what the Sentinels elected, and who follows another cluster."""
+
+from __future__ import annotations
+
+import hashlib
+
+from plugins.filter.redis import accounts, discovery, elected, guests
+
+USER = {"name": "shop", "password": "p" * 32, "keys": ["shop:*"], "read_keys": ["prices:*"]}
+HASH = hashlib.sha256(b"p" * 32).hexdigest()
+
+
+def test_an_application_gets_its_keys_and_nothing_dangerous() -> None:
+    (account,) = accounts([USER])
+    assert account["hashes"] == [HASH]
+    assert account["rules"] == [
+        "~shop:*", "%R~prices:*", "resetchannels", "+@all", "-@admin", "-@dangerous",
+    ]  # fmt: skip
+
+
+def test_what_is_named_is_given_after_the_dangerous_was_taken() -> None:
+    (account,) = accounts([{**USER, "also": ["info"], "commands": ["+@read"]}])
+    assert account["rules"][-4:] == ["+@read", "-@admin", "-@dangerous", "+info"]
+
+
+def test_only_an_administrator_keeps_all() -> None:
+    (account,) = accounts([{**USER, "admin": True}])
+    assert "-@admin" not in account["rules"]
+
+
+def test_hashes_serve_in_place_of_a_password_and_beside_it() -> None:
+    (account,) = accounts([{**USER, "password_hashes": ["0" * 64]}])
+    assert account["hashes"] == sorted([HASH, "0" * 64])
+
+
+def test_at_a_sentinel_an_application_may_only_ask() -> None:
+    (account,) = discovery([USER], ["+client|setinfo"])
+    assert account["rules"][0] == "-@all"
+    assert "+sentinel|get-master-addr-by-name" in account["rules"]
+    assert not [rule for rule in account["rules"] if "failover" in rule or "set " in rule]
+    assert account["rules"][-1] == "+client|setinfo"
+
+
+def test_the_sentinels_elect_by_their_quorum_only() -> None:
+    assert elected(["a 1", "a 1", "b 1"], 2) == "a 1"
+    assert elected(["a 1", "b 1", ""], 2) == ""
+    assert elected(["", "", ""], 1) == ""
+
+
+def test_a_guest_is_who_follows_a_host_of_the_other_cluster() -> None:
+    hostvars = {
+        "one": {"__redis_state": {"primary": "10.0.0.9 6379"}},
+        "two": {"__redis_state": {"primary": "10.0.0.1 6379"}},
+        "three": {"__redis_state": {"primary": None}},
+        "four": {},
+    }
+    assert guests(list(hostvars), hostvars, ["10.0.0.9"]) == ["one"]
+    assert guests(list(hostvars), hostvars, []) == []
