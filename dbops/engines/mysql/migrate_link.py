@@ -277,6 +277,16 @@ def wait_for(connection: Connection, point: Position, seconds: float) -> None:
         time.sleep(0.02)
 
 
+def lag(connection: Connection, seconds: float) -> int | None:
+    """Return how many seconds this side is behind; None when it has no link for so long."""
+    end = time.monotonic() + seconds
+    while True:
+        known = _state(connection)["Seconds_Behind_Master"]
+        if known is not None or time.monotonic() > end:
+            return None if known is None else int(known)
+        time.sleep(0.2)
+
+
 def wait_near(connection: Connection, tell: Tell) -> None:
     """Return when this side is a few seconds behind at most."""
     began = time.monotonic()
