@@ -46,7 +46,7 @@ def test_a_backup_killed_half_way_is_never_listed_and_the_next_one_succeeds(load
         assert found == "torn"
         assert running.wait(120) != 0
         assert _ids(site) == before
-        assert _attempt(site)["kinds"]["full"]["last_result"] != "ok"
+        assert _attempt(site)["kinds"]["full"]["last_result"] == 0
         site.take("full")
         load.more(50)
     assert len([one for one in _ids(site) if one not in before]) == 1
