@@ -92,6 +92,7 @@ def _start(opts: Options, target: Target, ours: Connection) -> Plan:
     with link.there(opts) as theirs:
         _require_newer(ours, theirs)
         link.require_domains(ours, theirs)
+        link.require_carriable(opts, theirs)
         wanted = link.names(opts, theirs)
     if not wanted:
         raise Refused("The other cluster has no database to migrate.")
