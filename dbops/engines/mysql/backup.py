@@ -83,11 +83,16 @@ def take_backup(target: Target, request: BackupRequest, progress: Progress) -> M
 def _take(
     target: Target, opts: Options, repo: Repository, request: BackupRequest, progress: Progress
 ) -> Manifest:
-    source = _source(opts)
     found = [one for one in repository.entries(repo) if one.manifest.kind != "log"]
-    parent = _parent(found, source) if request.kind == "incremental" else None
-    progress(f"{request.kind} backup from {source.member}")
-    manifest, snapshots = _store(target, opts, repo, source, request.kind, parent, progress)
+    parent = None
+    if request.kind == "incremental":
+        source = _source(opts, found[-1].manifest.member if found else None)
+        parent = _parent(found, source, progress)
+    else:
+        source = _source(opts)
+    kind: Kind = "full" if parent is None else "incremental"
+    progress(f"{kind} backup from {source.member}")
+    manifest, snapshots = _store(target, opts, repo, source, kind, parent, progress)
     _plausible(manifest, found)
     if request.fingerprint:
         try:
@@ -102,8 +107,8 @@ def _take(
     return manifest
 
 
-def _source(opts: Options) -> _Source:
-    member = members.source(opts)
+def _source(opts: Options, prefer: str | None = None) -> _Source:
+    member = members.source(opts, prefer)
     with client.remote(opts, opts.require_path("backup_file"), member) as connection:
         version = series(str(client.value(connection, "SELECT VERSION()")))
         return _Source(member, version, str(client.value(connection, _LIFE)))
@@ -114,27 +119,23 @@ def series(version: str) -> str:
     return ".".join(version.split("-")[0].split(".")[:2])
 
 
-def _parent(found: Sequence[Entry], source: _Source) -> Entry:
-    """Return what an incremental backup builds upon: the newest, if it is of the same member.
+def _parent(found: Sequence[Entry], source: _Source, progress: Progress) -> Entry | None:
+    """Return what an incremental backup builds upon: the newest, if it is of the same data.
 
-    Each member's redo log has positions of its own.
+    Each member's redo log has positions of its own, and a restored one begins anew. Without a
+    parent a full backup is taken, so that a switchover leaves no gap until the next planned one.
     """
     mine = [one for one in found if one.manifest.member == source.member]
     if not mine:
-        raise ConfigError(
-            f"There is no backup of {source.member} to build upon: take a full one first."
-        )
-    if mine[-1].manifest.version != source.version:
-        raise ConfigError(
-            f"Backup {mine[-1].backup_id} is of version {mine[-1].manifest.version} and the server "
-            f"is {source.version}: take a full one first."
-        )
-    if mine[-1].manifest.start_point.split("@")[-1] != source.life:
-        raise ConfigError(
-            f"The data directory of {source.member} was made anew since backup "
-            f"{mine[-1].backup_id}: take a full one first."
-        )
-    return mine[-1]
+        why = f"there is no backup of {source.member} to build upon"
+    elif mine[-1].manifest.version != source.version:
+        why = f"{mine[-1].backup_id} is of version {mine[-1].manifest.version}"
+    elif mine[-1].manifest.start_point.split("@")[-1] != source.life:
+        why = f"the data of {source.member} were made anew since {mine[-1].backup_id}"
+    else:
+        return mine[-1]
+    progress(f"{why}, so a full backup is taken")
+    return None
 
 
 def _store(

@@ -55,6 +55,13 @@ class Way:
         """About how many bytes the backups hold."""
         return sum(entry.manifest.bytes_read for entry in self.entries)
 
+    @property
+    def log_bytes(self) -> int:
+        """About how many bytes the log takes: fetched, and written once more by the replay."""
+        fetched = self.log.manifest.bytes_read if self.log is not None else 0
+        replayed = sum(f.summary.size for s in self.chain.segments for f in s.files)
+        return fetched + replayed
+
 
 def choose(
     repo: Repository, request: RestoreRequest, own: Sequence[File] = (), live: bool = False

@@ -61,10 +61,11 @@ def survey(opts: Options) -> dict[str, Standing | str]:
     return found
 
 
-def source(opts: Options) -> str:
+def source(opts: Options, prefer: str | None = None) -> str:
     """Return the member to copy from: a replica that keeps up when there is one, else the primary.
 
-    Raises Unreachable when none answers, Refused when two are open for writing.
+    ``prefer`` is taken when it is either. Raises Unreachable when none answers, Refused when two
+    are open for writing.
     """
     found = survey(opts)
     known = {name: one for name, one in found.items() if isinstance(one, Standing)}
@@ -74,12 +75,18 @@ def source(opts: Options) -> str:
             f"{' and '.join(sorted(primaries))} both take themselves for the primary: "
             "say which is right by rebuilding the other."
         )
-    for name, one in known.items():
-        if one.receiving and one.lag_seconds is not None and one.lag_seconds <= MAX_LAG_SECONDS:
-            return name
+    fit = [name for name, one in known.items() if _keeps_up(one)]
+    if prefer in (*fit, *primaries):
+        return str(prefer)
+    if fit:
+        return fit[0]
     if primaries:
         return primaries[0]
     if known:
         return next(iter(known))
     first = next((str(one) for one in found.values()), "the target names no member")
     raise Unreachable(f"No member of the cluster answers: {first}")
+
+
+def _keeps_up(one: Standing) -> bool:
+    return one.receiving and one.lag_seconds is not None and one.lag_seconds <= MAX_LAG_SECONDS

@@ -31,6 +31,7 @@ from dbops.targets import Target
 Tell = Callable[[str], None]
 _SWITCH_SECONDS = 60.0
 _MOST_BEHIND_SECONDS = 30
+_CONNECTING_SECONDS = 20.0
 
 
 def plan_migrate(target: Target, step: MigrateStep) -> Plan:
@@ -91,6 +92,7 @@ def _start(opts: Options, target: Target, ours: Connection) -> Plan:
     with link.there(opts) as theirs:
         _require_newer(ours, theirs)
         link.require_domains(ours, theirs)
+        link.require_carriable(opts, theirs)
         wanted = link.names(opts, theirs)
     if not wanted:
         raise Refused("The other cluster has no database to migrate.")
@@ -191,9 +193,8 @@ def _switch(opts: Options, target: Target, ours: Connection) -> Plan:
             "The content was not proven equal within the last "
             f"{limit / 3600:.0f} h: run 'dbops migrate prove' on this host first."
         )
-    known = members.following(ours, members.MIGRATION) or {}
-    lag = known.get("Seconds_Behind_Master")
-    if lag is None or int(lag) > _MOST_BEHIND_SECONDS:
+    lag = link.lag(ours, _CONNECTING_SECONDS)
+    if lag is None or lag > _MOST_BEHIND_SECONDS:
         raise Refused(f"This cluster is {lag or 'an unknown number of'} seconds behind: wait.")
 
     def switch(tell: Tell) -> None:

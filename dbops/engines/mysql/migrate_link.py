@@ -34,6 +34,12 @@ _UNFIT = (
     "WHERE table_type = 'BASE TABLE' AND engine <> 'InnoDB' AND table_schema NOT IN "
     "('mysql', 'information_schema', 'performance_schema', 'sys') ORDER BY 1, 2 LIMIT 1"
 )
+_FLOATS = (
+    "SELECT c.table_schema, c.table_name, c.column_name FROM information_schema.columns c "
+    "JOIN information_schema.tables t USING (table_schema, table_name) "
+    "WHERE c.data_type = 'float' AND t.table_type = 'BASE TABLE' AND c.table_schema NOT IN "
+    "('mysql', 'information_schema', 'performance_schema', 'sys') ORDER BY 1, 2, 3 LIMIT 1"
+)
 _SESSIONS = (
     "SELECT id FROM information_schema.processlist WHERE user NOT IN ('root', 'system user', "
     "'event_scheduler', 'mariadb.sys') AND user NOT LIKE 'dbops%' AND id <> CONNECTION_ID()"
@@ -92,6 +98,13 @@ def require_carriable(opts: Options, connection: Connection) -> None:
         raise Refused(
             f"Table {table!r} of database {database!r} is {engine}'s, which has no snapshots: "
             "convert it to InnoDB first."
+        )
+    rounded = client.rows(connection, _FLOATS)
+    if rounded:
+        database, table, column = rounded[0]
+        raise Refused(
+            f"Column {column!r} of table {table!r} of database {database!r} is a FLOAT, which a "
+            "copy would round to six digits: make it a DOUBLE first."
         )
     if client.value(connection, "SELECT @@GLOBAL.binlog_format") != "ROW":
         raise Refused("The binary log is not in the format ROW: run provision, then restart.")
@@ -275,6 +288,16 @@ def wait_for(connection: Connection, point: Position, seconds: float) -> None:
         if time.monotonic() > end:
             raise CommandFailed(f"{point} was not applied here within {seconds:.0f} s.")
         time.sleep(0.02)
+
+
+def lag(connection: Connection, seconds: float) -> int | None:
+    """Return how many seconds this side is behind; None when it has no link for so long."""
+    end = time.monotonic() + seconds
+    while True:
+        known = _state(connection)["Seconds_Behind_Master"]
+        if known is not None or time.monotonic() > end:
+            return None if known is None else int(known)
+        time.sleep(0.2)
 
 
 def wait_near(connection: Connection, tell: Tell) -> None:

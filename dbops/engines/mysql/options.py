@@ -90,8 +90,8 @@ def read(target: Target) -> Options:
     options = read_options(Options, target)
     if options.flavor != "mariadb":
         raise ConfigError(
-            f"Target {target.cluster!r}: the flavor {options.flavor!r} is not operated yet, because "
-            "its backup tool and its GTIDs are others: use mariadb."
+            f"Target {target.cluster!r}: the flavor {options.flavor!r} is not operated yet: "
+            "its backup tool and its GTIDs are others, so use mariadb."
         )
     if target.part == "drill" and options.scratch_dir is None:
         options = options.model_copy(update={"scratch_dir": scratch_dir(target)})

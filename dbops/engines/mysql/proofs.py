@@ -40,8 +40,7 @@ def configuration(memory: int) -> str:
 
 def space(root: Path, way: Way) -> str:
     """Return what room there is; CommandFailed when the backup and its log would not fit."""
-    log = way.log.manifest.bytes_read if way.log is not None else 0
-    needed = int(_ROOM * way.bytes) + 2 * log
+    needed = int(_ROOM * way.bytes) + way.log_bytes
     free = shutil.disk_usage(root).free
     if free < needed:
         raise CommandFailed(

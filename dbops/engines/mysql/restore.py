@@ -60,7 +60,8 @@ def plan_restore(target: Target, request: RestoreRequest) -> Plan:
     own = destination.own_files(data_dir, target.member) if occupied else []
     way = destination.choose(repo, request, own, live)
     _same_version(way)
-    aside.refuse_without_space(data_dir, way.bytes, f"backup {way.manifest.backup_id}")
+    needed = way.bytes + way.log_bytes
+    aside.refuse_without_space(data_dir, needed, f"backup {way.manifest.backup_id} with its log")
     former = aside.name(data_dir) if occupied else None
     work = Work(repo, way, data_dir.with_name(data_dir.name + _FETCHED_TO))
     kept = f"the former data is kept in {former}" if former else "there was no former data"

@@ -18,7 +18,7 @@ CONFIRM = ("-e", f"dbops_confirm={CLUSTER}")
 
 _INSIDE = """
 SELECT 'account', Host, User, JSON_REMOVE(Priv, '$.password_last_changed', '$.version_id')
-FROM mysql.global_priv ORDER BY 2, 3;
+FROM mysql.global_priv WHERE User <> 'PUBLIC' ORDER BY 2, 3;
 SELECT 'member', Host, User, Role FROM mysql.roles_mapping ORDER BY 2, 3, 4;
 SELECT * FROM mysql.db ORDER BY Host, Db, User;
 SELECT Host, Db, User, Table_name, Table_priv FROM mysql.tables_priv ORDER BY 1, 2, 3, 4;

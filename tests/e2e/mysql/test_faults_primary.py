@@ -56,7 +56,7 @@ def test_semi_sync_loses_nothing_when_the_primary_s_host_dies(load: Load) -> Non
 
         # The old one comes back thinking that it is the primary, and may have written by then.
         faults.start(site.lab, primary)
-        refused = site.run_play("site", ok=False)
+        refused = site.run_play("secure", ok=False)
         assert refused.status != 0
         assert "Split brain" in refused.said
         site.server(primary, "stop")
@@ -74,7 +74,7 @@ def test_semi_sync_loses_nothing_when_the_primary_s_host_dies(load: Load) -> Non
         _semi_sync(site, False)
 
 
-def test_a_switchover_loses_nothing_and_site_yml_leaves_it_so(load: Load) -> None:
+def test_a_switchover_loses_nothing_and_a_rerun_leaves_it_so(load: Load) -> None:
     site = _site(load)
     primary, replica = site.primary(), site.replica()
     with load.running():
@@ -82,8 +82,8 @@ def test_a_switchover_loses_nothing_and_site_yml_leaves_it_so(load: Load) -> Non
         site.run_play("switchover", *CONFIRM)
         assert site.primary() == replica
         load.more(100)
-        site.converged()
-        assert site.primary() == replica, "site.yml moved the primary"
+        site.converged("replicate")
+        assert site.primary() == replica, "replicate.yml moved the primary"
         site.run_play("switchover", *CONFIRM, "-e", f"mysql_switchover_to={primary}")
         assert site.primary() == primary
         load.more(100)

@@ -45,7 +45,9 @@ def test_to_a_time_then_to_the_newest_then_discard(load: Load) -> None:
 
     after = Load(site, load.ledger.with_name("after.txt"))
     with after.running():
-        after.more(200)
+        after.more(100)
+        site.take("incremental")  # its rows stand in the log, too, and must not come twice
+        after.more(100)
     site.run_play("restore", *CONFIRM)
     _whole_again(site)
     after.nothing_lost()
@@ -59,7 +61,6 @@ def test_to_a_time_then_to_the_newest_then_discard(load: Load) -> None:
     site.dbops(primary, "restore", "discard", "--confirm", CLUSTER)
     assert _set_aside(site, primary) == []
     _whole_again(site)
-    site.converged()
 
 
 def test_to_a_gtid(load: Load) -> None:
@@ -74,20 +75,6 @@ def test_to_a_gtid(load: Load) -> None:
     site.run_play("restore", *CONFIRM, "-e", f"mysql_restore_point={position}")
     _whole_again(site)
     assert set(load.stored()) == before
-
-
-def test_an_incremental_followed_by_the_log_duplicates_nothing(load: Load) -> None:
-    site = _site(load)
-    with load.running():
-        load.more(50)
-        site.take("incremental")
-        wanted = site.backups()[-1]
-        load.more(50)
-    assert any(one["kind"] == "incremental" for one in site.backups()), wanted
-    play = site.run_play("restore", *CONFIRM)
-    assert play.status == 0
-    _whole_again(site)
-    load.nothing_lost()
 
 
 def test_what_cannot_be_restored_is_refused_with_the_cluster_untouched(load: Load) -> None:

@@ -185,6 +185,10 @@ def test_what_cannot_be_carried_is_refused(sides: tuple[Side, Side]) -> None:
     old.member.run("CREATE TABLE d.m (a INT) ENGINE=MyISAM")
     with pytest.raises(Refused, match="MyISAM"):
         step(old, new, "prepare")
+    old.member.run("DROP TABLE d.m", "CREATE TABLE d.f (a FLOAT)")
+    with pytest.raises(Refused, match="round to six digits"):
+        step(new, old, "start")
+    old.member.run("DROP TABLE d.f")
     new.member.run("CREATE DATABASE d", "CREATE TABLE d.x (a INT)")
     with pytest.raises(Refused, match="holds tables already"):
         step(new, old, "start")
