@@ -30,13 +30,13 @@ description:
   - With O(exact) everything that was not declared is taken back - privileges on every level, of
     C(PUBLIC), too, memberships in roles - undeclared accounts are locked, anonymous ones dropped,
     and so is an empty database C(test).
-  - C(ALL) is replaced by the privileges that this server knows on that level, and compared one by one, so
-    it never makes a change twice.
-  - Never touched are the privileges of O(superusers) and the account C(mariadb.sys). Nothing else is ever
-    dropped.
+  - C(ALL) is replaced by the privileges that this server knows on that level, and compared one by
+    one, so it never makes a change twice.
+  - Never touched are the privileges of O(superusers) and the account C(mariadb.sys). Nothing else is
+    ever dropped.
   - Names are taken literally; in the name of a database C(_) and C(%) are no patterns.
-  - Passwords are compared with, and sent as, the digests that the server stores, so neither its logs nor
-    its binary logs ever hold a plain one.
+  - Passwords are compared with, and sent as, the digests that the server stores, so neither its logs
+    nor its binary logs ever hold a plain one.
   - What is changed goes into the binary log, so that replicas get it. It runs on the primary only.
   - Check mode computes the same statements and executes none of them.
 requirements:
@@ -74,7 +74,10 @@ options:
       password:
         description: Its password, or the digest that the plugin stores. Left alone when not given.
         type: str
-      require: {description: "What the connection needs: NONE, SSL or X509.", type: str, default: NONE}
+      require:
+        description: "What the connection needs: NONE, SSL or X509."
+        type: str
+        default: NONE
       locked: {description: Whether it is locked., type: bool, default: false}
       roles: {description: Roles it has., type: list, elements: str}
       default_role:
@@ -103,8 +106,8 @@ options:
       collation: {description: Default collation., type: str}
   grants:
     description:
-      - Privileges. Without a database, on everything; with a database only, on all of it; with tables,
-        columns or routines, on these.
+      - Privileges. Without a database, on everything; with a database only, on all of it; with
+        tables, columns or routines, on these.
     type: list
     elements: dict
     default: []

@@ -120,9 +120,8 @@ class Reader:
         columns = self._database_columns()
         names = ", ".join(f"`{name}`" for name, _ in columns)
         found = []
-        for host, user, database, *flags in self.rows(
-            f"SELECT Host, User, Db, {names} FROM mysql.db"
-        ):
+        query = f"SELECT Host, User, Db, {names} FROM mysql.db"  # noqa: S608 # the server's own names
+        for host, user, database, *flags in self.rows(query):
             for (_, privilege), flag in zip(columns, flags, strict=True):
                 if flag == "Y":
                     found.append(
