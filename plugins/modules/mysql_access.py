@@ -32,10 +32,10 @@ description:
     and so is an empty database C(test).
   - C(ALL) is replaced by the privileges that this server knows on that level, and compared one by
     one, so it never makes a change twice.
-  - Never touched are the privileges of O(superusers) and the account C(mariadb.sys). Nothing else is
+  - Never touched are privileges of O(superusers) and the account C(mariadb.sys). Nothing else is
     ever dropped.
   - Names are taken literally; in the name of a database C(_) and C(%) are no patterns.
-  - Passwords are compared with, and sent as, the digests that the server stores, so neither its logs
+  - Passwords are compared with, and sent as, the digests that the server stores; neither its logs
     nor its binary logs ever hold a plain one.
   - What is changed goes into the binary log, so that replicas get it. It runs on the primary only.
   - Check mode computes the same statements and executes none of them.

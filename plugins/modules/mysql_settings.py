@@ -21,7 +21,7 @@ options:
     type: dict
     required: true
   keep:
-    description: Settings that follow what the member is, or are shown as something else; left alone.
+    description: Settings that follow what the member is, or are shown otherwise; left alone.
     type: list
     elements: str
     default: [read_only, log_bin]
