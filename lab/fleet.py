@@ -6,6 +6,7 @@ under ``.lab/<name>/``: the key, the host keys and an inventory that joins ``inv
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -147,6 +148,13 @@ def _ensure_key(lab: Lab) -> None:
 
 
 def _ensure_network(lab: Lab) -> None:
+    """Make the lab's network in a subnet of its own; two labs that come up at once take turns."""
+    with (machine.RUN / "networks.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        _own_network(lab)
+
+
+def _own_network(lab: Lab) -> None:
     note = lab.state / "subnet"
     existing = podman("network", "ls", "--format", "{{.Name}}").split()
     if lab.prefix in existing:
