@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from dbops import engines, targets
 from dbops.targets import Target
@@ -20,25 +21,32 @@ _BY_DIRECTORY = ("unit", "contract", "integration", "e2e")
 WriteTarget = Callable[..., Target]
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by the directory it stands in; what shares a server or a lab stays together.
-
-    With several workers (``-n 2 --dist loadgroup``) one engine's end-to-end tests are all run by
-    the same one, and so are those of one file elsewhere.
-    """
+    """Mark each test by the directory it stands in."""
     for item in items:
         for part in item.path.parts:
             if part in _BY_DIRECTORY:
                 item.add_marker(part)
-        item.add_marker(pytest.mark.xdist_group(_together(item)))
 
 
-def _together(item: pytest.Item) -> str:
-    if "e2e" not in item.path.parts:
-        return str(item.path)
-    parameters = getattr(getattr(item, "callspec", None), "params", {})
-    return str(parameters.get("site", item.path.parent.name))
+class ByFleet(LoadScopeScheduling):
+    """With several workers, gives all end-to-end tests of one engine to the same one.
+
+    They share a lab. Elsewhere the tests of one file stay together.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        """Return the name of the group that a test belongs to."""
+        path, _, rest = nodeid.partition("::")
+        if "tests/e2e/" not in path:
+            return path
+        words = [*path.split("/"), *rest.partition("[")[2].rstrip("]").split("-")]
+        return next((word for word in words if word in engines.NAMES), path)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFleet:
+    """Return how tests are shared out among workers."""
+    return ByFleet(config, log)
 
 
 @pytest.fixture
