@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(part)
 
 
-class ByFleet(LoadScopeScheduling):
+class ByFleet(LoadScopeScheduling):  # type: ignore[misc] # it has no types
     """With several workers, gives all end-to-end tests of one engine to the same one.
 
     They share a lab. Elsewhere the tests of one file stay together.
