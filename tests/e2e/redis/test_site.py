@@ -18,7 +18,8 @@ _TOLD = (
 
 def _drift(site: Site) -> None:
     primary, replica = site.primary(), site.replica()
-    site.ask(primary, "CONFIG", "SET", "maxmemory", "50mb")
+    # Of the replica, which ignores it: the primary would refuse the client's writes.
+    site.ask(replica, "CONFIG", "SET", "maxmemory", "50mb")
     site.ask(primary, "ACL", "SETUSER", "rogue", "on", "nopass", "~*", "+@all")
     site.ask(primary, "ACL", "SETUSER", "flights_writer", ">hackedhackedhacked", "+flushall")
     folder = f"/etc/dbops-redis/{CLUSTER}"
