@@ -1,4 +1,4 @@
-"""A whole cluster moves from Redis to Valkey on other hosts while a client writes, and back."""
+"""A whole cluster moves to other hosts while a client writes, and back."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from redis import RedisError
 from demo import flights, redis_data
 from demo.redis_data import Application
 from lab import fleet
-from lab.fleet import Lab
 from tests.e2e.hosts import Play
 from tests.e2e.redis.hosts import CLUSTER, Load, Site
 
-NEXT = "flights-valkey"
+NEXT = "flights-next"
 INVENTORY = fleet.CHECKOUT / "inventories" / "migrate-redis"
 
 
 @pytest.fixture(scope="module")
 def two(site: Site) -> Iterator[Site]:
-    """Return the fleet with a second, empty cluster of Valkey beside it."""
+    """Return the fleet with a second, empty cluster beside it."""
     site.heal()
-    wide = Lab(site.lab.name, "trixie", site.lab.engines, more=("next1", "vault1"))
+    wide = replace(site.lab, more=("next1", "vault1"))
     fleet.up(wide)
     both = Site(wide)
     both.beside = ("-i", str(INVENTORY))
