@@ -54,7 +54,7 @@ def test_no_control_fails(host) -> None:
 def test_checks_find_nothing_wrong(host) -> None:
     if _name(host) == "backup3":
         host.check_output("runuser -u dbops-repository -- dbops backup verify")
-        # The restored member has a new binary log: who follows it takes a minute to give up the old.
+        # The restored member has a new binary log: following it may begin a minute late.
         done = host.run(
             "for i in $(seq 24); do runuser -u dbops-repository -- dbops check && exit 0; sleep 5; "
             "done; exit 6"
