@@ -26,6 +26,7 @@ PACKAGES = {
     "iproute2": "ip",
     "util-linux": "nsenter",
 }
+LIMIT_SECONDS = 900
 CACHE = Path(os.environ.get("DBOPS_CACHE_DIR", "/var/cache/dbops"))
 RUN = Path("/run/dbops-lab")
 NAMESPACE = RUN / "mnt"
@@ -43,7 +44,13 @@ def say(text: str) -> None:
 
 def command(*argv: str, stdin: str | None = None, ok: bool = True) -> str:
     """Run ``argv`` and return what it printed; LabError with its last words when it fails."""
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            argv, input=stdin, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        words = " ".join(argv[:4])
+        raise LabError(f"{words} … did not end within {LIMIT_SECONDS} s.") from None
     if ok and done.returncode != 0:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
         raise LabError(f"{' '.join(argv[:4])} … failed with status {done.returncode}: {last[0]}")
