@@ -15,6 +15,8 @@ from lab import fleet
 from tests.e2e.hosts import Play
 from tests.e2e.redis.hosts import CLUSTER, Load, Site
 
+pytestmark = pytest.mark.unproven
+
 NEXT = "flights-next"
 INVENTORY = fleet.CHECKOUT / "inventories" / "migrate-redis"
 

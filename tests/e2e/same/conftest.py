@@ -12,8 +12,16 @@ from tests.e2e.conftest import FleetOf
 from tests.e2e.hosts import Load, Site
 from tests.e2e.state import changes, state
 
+UNPROVEN = ("mysql",)
+"""Engines that have not been seen to pass this suite from end to end."""
 
-@pytest.fixture(scope="session", params=engines.NAMES)
+
+def _parameters() -> Iterator[object]:
+    for name in engines.NAMES:
+        yield pytest.param(name, marks=[pytest.mark.unproven] if name in UNPROVEN else [])
+
+
+@pytest.fixture(scope="session", params=_parameters())
 def site(request: pytest.FixtureRequest, fleet_of: FleetOf) -> Site:
     """Return an engine's provisioned, filled and backed up fleet."""
     return fleet_of(request.param)
