@@ -77,7 +77,6 @@ def test_semi_sync_loses_nothing_when_the_primary_s_host_dies(load: Load) -> Non
         _semi_sync(site, False)
 
 
-@pytest.mark.unproven
 def test_a_switchover_loses_nothing_and_a_rerun_leaves_it_so(load: Load) -> None:
     site = _site(load)
     primary, replica = site.primary(), site.replica()
@@ -95,7 +94,6 @@ def test_a_switchover_loses_nothing_and_a_rerun_leaves_it_so(load: Load) -> None
     site.wait_whole()
 
 
-@pytest.mark.unproven
 def test_a_switchover_is_refused_without_the_cluster_s_name_or_a_replica(load: Load) -> None:
     site = _site(load)
     primary, replica = site.primary(), site.replica()
