@@ -16,6 +16,19 @@ UNPROVEN = ("mysql",)
 """Engines that have not been seen to pass this suite from end to end."""
 
 
+UNPROVEN_TESTS = {"redis": {"test_site.py", "test_reader.py"}}
+"""Files of this suite that an engine has not been seen to pass whole."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what an engine has not been seen to pass."""
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if item.path.name in UNPROVEN_TESTS.get(str(parameters.get("site", "")), set()):
+            item.add_marker(pytest.mark.unproven)
+
+
 def _parameters() -> Iterator[object]:
     for name in engines.NAMES:
         yield pytest.param(name, marks=[pytest.mark.unproven] if name in UNPROVEN else [])
