@@ -16,8 +16,8 @@ UNPROVEN = ("mysql",)
 """Engines that have not been seen to pass this suite from end to end."""
 
 
-UNPROVEN_TESTS = {"redis": {"test_site.py", "test_reader.py"}}
-"""Files of this suite that an engine has not been seen to pass whole."""
+UNPROVEN_TESTS = {"redis": {"test_mitogen_finds_nothing_to_change_either", "test_reader.py"}}
+"""Tests, or whole files, of this suite that an engine has not been seen to pass."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -25,7 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what an engine has not been seen to pass."""
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
-        if item.path.name in UNPROVEN_TESTS.get(str(parameters.get("site", "")), set()):
+        names = {item.path.name, item.name.partition("[")[0]}
+        if names & UNPROVEN_TESTS.get(str(parameters.get("site", "")), set()):
             item.add_marker(pytest.mark.unproven)
 
 
