@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ class Play:
         return "\n".join(self.output.splitlines()[-40:])
 
 
-class Site(Fleet):
+class Site(Fleet, ABC):
     """One engine's hosts. Commands go over SSH, faults straight into the containers.
 
     ``beside`` are options of ansible-playbook for inventories beside the lab's own, ``strategy`` is
@@ -101,29 +102,29 @@ class Site(Fleet):
         """Return what a server on ``host`` holds beside data: accounts, settings, privileges."""
         return ""
 
+    @abstractmethod
     def whole(self) -> bool:
         """Return whether there is one primary and everybody follows it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def primary(self) -> str:
         """Return the member that accepts writes; AssertionError unless it is exactly one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def heal(self) -> None:
         """Make the cluster whole again after a test that broke it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load(self) -> None:
         """Fill the five tables unless they are there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def writing(self, path: Path) -> AbstractContextManager[None]:
         """Keep a client running that commits rows and records them at ``path``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stored(self) -> set[int]:
         """Return the numbers of the client's rows that the database has."""
-        raise NotImplementedError
 
     def argv(self, verb: str, *extra: str) -> list[str]:
         """Return the command line of a playbook."""
