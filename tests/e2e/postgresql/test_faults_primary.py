@@ -21,7 +21,7 @@ _POSTMASTER = "head -1 /var/lib/postgresql/*/main/postmaster.pid"
 
 def _synchronous(site: Site, wanted: bool) -> None:
     extra = ("-e", "postgresql_synchronous=true") if wanted else ()
-    site.run_play("provision", "--limit", "members", *extra)
+    site.run_play("provision", "--limit", "postgresql_members", *extra)
     query = "SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')"
     primary = site.primary()
     wait(lambda: site.ask(primary, query) == str(int(wanted)), 20, f"synchronous is {wanted}")
