@@ -99,7 +99,9 @@ running: {description: Whether the server answered., type: bool, returned: alway
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.redis_server import settings
+
+# mitogen carries over only what a module imports by its full name: every part of the package.
+from ansible.module_utils.redis_server import accounts, settings  # noqa: F401
 from ansible.module_utils.redis_server.client import Client, RedisError
 from ansible.module_utils.redis_server.host import COMMON, Report, connect, converge_accounts
 

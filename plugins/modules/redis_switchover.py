@@ -65,6 +65,9 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
+# mitogen carries over only what a module imports by its full name: every part of the package.
+from ansible.module_utils.redis_server import accounts  # noqa: F401
 from ansible.module_utils.redis_server.client import Client, RedisError, login
 from ansible.module_utils.redis_server.host import LOGIN
 

@@ -70,7 +70,7 @@ def test_an_unknown_setting_is_named() -> None:
 
 def test_the_acl_file_is_never_empty_and_default_is_off() -> None:
     text = accounts.file_text(accounts.declared([]))
-    assert text == "user default off sanitize-payload -@all\n"
+    assert text == "user default off sanitize-payload ~* &* +@all\n"
 
 
 def test_a_line_of_the_acl_file_is_shown_with_its_hashes_cut() -> None:

@@ -56,7 +56,7 @@ def _take_log(target: Target, opts: Options, repo: Repository, progress: Progres
         if since is None:
             progress("the replica has a new base of its own: a full backup starts the log anew")
             with lock.hold(target, "backup"):
-                take_full(target, opts, repo, True, progress)
+                take_full(target, opts, repo, True, progress, alone=True)
             since = shipping.base_of_log(opts, repo, progress)
         if since is None:
             raise VerificationFailed(
@@ -71,12 +71,20 @@ def _take_log(target: Target, opts: Options, repo: Repository, progress: Progres
 
 
 def take_full(
-    target: Target, opts: Options, repo: Repository, with_fingerprint: bool, progress: Progress
+    target: Target,
+    opts: Options,
+    repo: Repository,
+    with_fingerprint: bool,
+    progress: Progress,
+    alone: bool = False,
 ) -> Manifest:
-    """Take a full backup; the caller holds the cluster's backup lock."""
+    """Take a full backup; the caller holds the cluster's backup lock.
+
+    With ``alone`` what the replica has will do when its primary is gone.
+    """
     with status.recorded(target, "full") as record:
         found = repository.entries(repo)
-        base, saved, begun = _stored_base(target, opts, found, progress)
+        base, saved, begun = _stored_base(target, opts, found, alone, progress)
         try:
             if begun is not None:
                 shipping.ship_last(target, opts, repo, begun, progress)
@@ -92,7 +100,7 @@ def take_full(
 
 
 def _stored_base(
-    target: Target, opts: Options, found: Sequence[Entry], progress: Progress
+    target: Target, opts: Options, found: Sequence[Entry], alone: bool, progress: Progress
 ) -> tuple[Base, Saved, Since | None]:
     """Let the replica write a new base, and store it while it is being written.
 
@@ -100,8 +108,7 @@ def _stored_base(
     """
     repo = catalogue.open_(target, opts, "off")
     with client.replica(opts) as connection:
-        member = replica.follow(opts, connection, progress)
-        replica.wait_in_step(opts, connection, progress)
+        member = replica.attach(opts, connection, progress, alone)
         replica.healthy(connection)
         begun = shipping.since(opts, found) if found else None
         progress(f"full backup of {member}'s data from its replica here")

@@ -74,10 +74,19 @@ def _files(opts: Options, connection: Connection) -> Iterator[Check]:
     bad = [name for name in names if found.get(name, "ok") != "ok"]
     detail = ", ".join(bad) or "the last writes succeeded"
     yield Check("data reach the disk", not bad, detail, "look at the disk and the server's log")
+    yield carried_out(connection)
     if opts.purpose == "store":
         on = found.get("aof_enabled") == "1"
         detail = "append-only files are on" if on else "append-only files are off"
         yield Check("every write is logged", on, detail, "run provision")
+
+
+def carried_out(connection: Connection) -> Check:
+    """Whether the server did everything that its files and its primary told it to."""
+    lost = client.discarded(connection.info("stats"))
+    detail = f"{lost} commands were refused since it started" if lost else "nothing was refused"
+    hint = "see the server's log for CRITICAL, then restore, or rebuild a replica"
+    return Check("log is carried out whole", not lost, detail, hint)
 
 
 def _replication(target: Target, connection: Connection) -> Iterator[Check]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from dbops import checking
 from dbops.contract import Check
-from dbops.engines.redis import catalogue, client, rdb, replica, topology
+from dbops.engines.redis import catalogue, checks_member, client, rdb, replica, topology
 from dbops.engines.redis.options import Options
 from dbops.errors import DbopsError
 from dbops.targets import Target
@@ -35,6 +35,7 @@ def hidden_replica(target: Target, opts: Options) -> Iterator[Check]:
         yield Check("hidden replica answers", True, str(opts.replica_socket))
         words = replica.out_of_step(connection)
         yield Check("hidden replica is in step", words is None, words or "it follows", hint)
+        yield checks_member.carried_out(connection)
         found = connection.info("replication")
         place = topology.primary(opts, opts.backup_user, opts.backup_password_file)
         here = (found.get("master_host", ""), int(found.get("master_port", "0")))

@@ -6,7 +6,7 @@ between. What is *not* here: which member is the primary; see :mod:`.topology`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,15 @@ def fields(answer: bytes) -> dict[str, str]:
     """Return what INFO answered, by its names."""
     pairs = (line.split(":", 1) for line in text(answer).splitlines() if ":" in line)
     return {name: value.strip() for name, value in pairs}
+
+
+def discarded(info: Mapping[str, str]) -> int:
+    """Return how many commands of its files or its primary a server did not carry out.
+
+    ``info`` has the section ``stats``. It counts refusals that a server should never meet, and says
+    nothing else of them: what it serves since lacks something.
+    """
+    return int(info.get("unexpected_error_replies", "0"))
 
 
 def by_name(flat: Sequence[Any]) -> dict[str, Any]:

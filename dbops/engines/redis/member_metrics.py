@@ -147,6 +147,13 @@ def persistence(info: Info) -> Iterator[Sample]:
         "Whether every write goes to an append-only file.",
     )
     yield Sample(
+        "dbops_commands_discarded_total",
+        float(client.discarded(info)),
+        (),
+        "Commands of its log or its primary that the server did not carry out: data is missing.",
+        "counter",
+    )
+    yield Sample(
         "dbops_loading", float(info.get("loading") != "0"), (), "Whether it is loading its data."
     )
 

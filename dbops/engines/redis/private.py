@@ -134,10 +134,12 @@ def _wait(server: Server, limit_seconds: float, tell: Callable[[str], None]) -> 
             raise VerificationFailed(f"The data cannot be loaded: {words or 'no reason given'}.")
         try:
             with server.connect() as connection:
-                state = connection.info("persistence")
+                state = connection.info("persistence") | connection.info("stats")
         except (Unreachable, CommandFailed):
             state = {}
         if state.get("loading") == "0":
+            if lost := client.discarded(state):
+                raise VerificationFailed(f"{lost} commands of the log were not carried out.")
             return
         now = f"loaded {state.get('loading_loaded_perc', '0')} %"
         if now != told:

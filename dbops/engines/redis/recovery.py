@@ -156,6 +156,8 @@ def prove_server(opts: Options, connection: Connection) -> None:
         raise VerificationFailed("it is still loading its data")
     if persistence.get("aof_last_write_status") != "ok":
         raise VerificationFailed("it cannot write its append-only file")
+    if lost := client.discarded(connection.info("stats")):
+        raise VerificationFailed(f"{lost} commands of the log were not carried out: see its log")
 
 
 def prove(target: Target, opts: Options) -> None:

@@ -31,6 +31,46 @@ def follow(opts: Options, connection: Connection, progress: Progress) -> str:
     return name
 
 
+def attach(opts: Options, connection: Connection, progress: Progress, alone: bool) -> str:
+    """Follow the primary of now and be in step with it; return whose data the replica has.
+
+    With ``alone`` a replica whose primary is gone will do, if it has all of a former copy.
+    """
+    try:
+        name = follow(opts, connection, progress)
+        if alone and not reachable(connection):
+            raise Unreachable(f"The primary {name} takes no connections.")
+        wait_in_step(opts, connection, progress)
+    except Unreachable as error:
+        if not alone or reachable(connection) or not _has_a_copy(connection):
+            raise
+        progress(f"{error} What the replica has of it is backed up.")
+        place = _followed(connection)
+        return topology.member_at(opts, place) or f"{place[0]}:{place[1]}"
+    return name
+
+
+def reachable(connection: Connection) -> bool:
+    """Tell whether the primary that the replica follows takes connections."""
+    return topology.reachable(_followed(connection))
+
+
+def _followed(connection: Connection) -> topology.Place:
+    found = connection.info("replication")
+    return found.get("master_host", ""), int(found.get("master_port", "0"))
+
+
+def _has_a_copy(connection: Connection) -> bool:
+    """A copy that broke off leaves the former data in place; an empty server never had one."""
+    persistence = connection.info("persistence")
+    return (
+        connection.info("replication").get("master_sync_in_progress") == "0"
+        and persistence.get("loading") == "0"
+        and persistence.get("aof_enabled") == "1"
+        and bool(connection.info("keyspace"))
+    )
+
+
 def wait_in_step(opts: Options, connection: Connection, progress: Progress) -> None:
     """Return once the replica has all that the primary had; Unreachable when it has no link."""
     end = time.monotonic() + opts.replica_wait_seconds

@@ -50,7 +50,8 @@ def base_of_log(opts: Options, repo: Repository, progress: Progress) -> Since | 
     try:
         with client.replica(opts) as connection:
             replica.follow(opts, connection, progress)
-            if connection.info("replication").get("master_sync_in_progress") == "0":
+            copying = connection.info("replication").get("master_sync_in_progress") != "0"
+            if not copying and replica.reachable(connection):
                 replica.wait_in_step(opts, connection, progress)
     except DbopsError as error:
         progress(str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,15 @@ def primary(opts: Options, user: str, password_file: Path | None) -> Place:
     if not claims:
         raise Unreachable("No Sentinel and no member of the cluster tells who the primary is.")
     return opts.hosts[claims[0]], opts.port
+
+
+def reachable(place: Place) -> bool:
+    """Tell whether anything takes connections at ``place``."""
+    try:
+        with socket.create_connection(place, client.CONNECT_TIMEOUT_SECONDS):
+            return True
+    except OSError:
+        return False
 
 
 def member_at(opts: Options, place: Place) -> str | None:

@@ -41,6 +41,9 @@ class Account:
         return " ".join(words)
 
 
+_OFF = Account("default", False, (), ("~*", "&*", "+@all"))
+
+
 @dataclass
 class Difference:
     """What accounts differ in, as lines that vanish and appear."""
@@ -51,13 +54,18 @@ class Difference:
 
 
 def declared(entries: list[dict[str, Any]]) -> list[Account]:
-    """Return the accounts that a module was given, ``default`` off unless it is among them."""
+    """Return the accounts that a module was given, ``default`` off unless it is among them.
+
+    Off, it lets nobody in, whatever its rights are. It has them all because a server reads its
+    append-only files as this account and drops every transaction that the account may not run:
+    https://github.com/redis/redis/issues/14541, https://github.com/valkey-io/valkey/issues/3983.
+    """
     accounts = [
         Account(one["name"], one["enabled"], tuple(sorted(set(one["hashes"]))), tuple(one["rules"]))
         for one in entries
     ]
     if "default" not in {account.name for account in accounts}:
-        accounts.insert(0, Account("default", False, (), ("-@all",)))
+        accounts.insert(0, _OFF)
     return accounts
 
 

@@ -128,6 +128,21 @@ def test_a_new_copy_of_everything_starts_the_log_anew(site: Site) -> None:
         assert connection.ask("GET", "unseen") == b"1"
 
 
+def test_what_only_the_replica_has_is_stored_when_the_primary_is_gone(site: Site) -> None:
+    first = site.take()
+    site.primary.run(("DEBUG", "CHANGE-REPL-ID"), ("SET", "unseen", 1))
+    site.replica.run(("REPLICAOF", "NO", "ONE"), ("DEBUG", "CHANGE-REPL-ID"))
+    site.replica.follow(site.primary)
+    wait(lambda: site.replica.info("persistence")["aof_rewrite_in_progress"] == "0", "a base")
+    site.primary.kill()
+    with pytest.raises(Unreachable, match="not in step"):
+        site.take()
+    log = site.take("log")
+    assert site.backups() == [first.backup_id, log.parent_id]
+    with site.restored() as connection:
+        assert connection.ask("GET", "unseen") == b"1"
+
+
 def test_the_log_goes_on_when_a_full_backup_fails(site: Site, monkeypatch: Any) -> None:
     first = site.take()
     site.primary.run(("SET", "before", 1))

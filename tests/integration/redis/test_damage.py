@@ -69,6 +69,14 @@ def test_a_file_cut_short(data: Path, options: Options, which: str) -> None:
         load(data, options)
 
 
+def test_a_command_of_the_log_that_the_server_refuses(data: Path, options: Options) -> None:
+    with aof.read(data).increments[-1].open("ab") as log:
+        log.write(b"*3\r\n$5\r\nLPUSH\r\n$7\r\nmore250\r\n$1\r\nx\r\n")
+    assert "valid" in loading.check(options, data, capture)
+    with pytest.raises(VerificationFailed, match="1 commands of the log were not carried out"):
+        load(data, options)
+
+
 def test_a_length_that_was_flipped_in_the_log(data: Path, options: Options) -> None:
     path = aof.read(data).increments[-1]
     path.write_bytes(path.read_bytes().replace(b"$7\r\nmore250", b"$6\r\nmore250"))

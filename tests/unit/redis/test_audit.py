@@ -53,7 +53,7 @@ def user(name: str, commands: str, keys: str = "~app:*", **more: Any) -> User:
 
 
 USERS = (
-    user("default", "-@all", "", enabled=False, passwords=()),
+    user("default", "+@all", "~*", enabled=False, passwords=()),
     user("dbops_admin", "+@all", "~*"),
     user("dbops_replication", "-@all +psync +replconf +ping", ""),
     user("app", "+@all -@dangerous"),

@@ -31,10 +31,20 @@ def no_default(facts: Facts) -> Finding:
     default = next((one for one in facts.users if one.name == "default"), None)
     if default is not None and default.enabled:
         problems.append("the account 'default' is on")
+    if default is not None and not _reads_all(default):
+        problems.append(
+            "the account 'default' may not run every command, so a restart drops the transactions "
+            "in the append-only files"
+        )
     said = _without_login(facts)
     if not refused(said):
         problems.append(f"PING without a log-in is answered with {said!r}")
     return verdict(problems, "'default' is off and PING is refused without a log-in")
+
+
+def _reads_all(default: User) -> bool:
+    """Tell whether the account has every right: the server reads its files as ``default``."""
+    return default.commands[0].split() == ["+@all"] and "~*" in default.keys[0].split()
 
 
 def refused(said: str) -> bool:
