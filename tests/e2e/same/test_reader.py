@@ -37,12 +37,15 @@ def address(site: Site, reader: str) -> str:
 
 
 def restic(site: Site, reader: str, words: str) -> str:
-    """Return what restic says on a reader, as root there and without dbops in between."""
+    """Return what restic says on a reader, as root there and without dbops in between.
+
+    It tries a refused write again for minutes, and tells of each attempt: the first will do.
+    """
     there = address(site, reader)
     key = f"/etc/dbops/secrets/{site.engine}-{site.cluster}-repository.key"
     return site.root(
         reader,
-        f"export HOME=/root RESTIC_PASSWORD_FILE={key}; restic --no-cache "
+        f"export HOME=/root RESTIC_PASSWORD_FILE={key}; timeout 8 restic --no-cache "
         f"-r sftp:{there}:/{site.cluster}/restic "
         f"-o sftp.command='{ssh()} {there} -s sftp' {words} 2>&1",
         ok=False,
