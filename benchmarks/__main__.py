@@ -16,7 +16,7 @@ from benchmarks.measuring import Row
 from lab import fleet
 from lab.fleet import Lab
 
-GROUPS = ("site", "postgresql")
+GROUPS = ("site", "postgresql", "mysql", "redis")
 
 
 def _chosen(names: list[str]) -> dict[str, list[str]]:

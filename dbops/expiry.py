@@ -98,7 +98,7 @@ def drop(
         keep_one(found, every, _verified(target))
         return [entry for entry in document.entries if entry.backup_id not in every]
 
-    repository.update(target, repo, change, also)
+    repository.update(target, repo, change, also, forget_at=1)
 
 
 def after_backup(target: Target, repo: Repository, keep_full: int, progress: Progress) -> None:
@@ -110,7 +110,7 @@ def after_backup(target: Target, repo: Repository, keep_full: int, progress: Pro
     lost = orphans(document, listing, datetime.now(UTC))
     try:
         keep_one(found, leaving, _verified(target))
-        if leaving or lost or document.dropped:
+        if leaving or lost or len(document.dropped) >= repository.FORGET_AT:
             drop(target, repo, leaving, lost)
     except Refused as refusal:
         progress(f"nothing expired: {refusal}")

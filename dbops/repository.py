@@ -17,7 +17,7 @@ import hashlib
 import time as clock
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol
@@ -40,6 +40,7 @@ _GENERATION = "generation-"
 _CONTENT = "content-"
 _LOCK_WAIT_SECONDS = 120.0
 READABLE_HOURS = 3
+FORGET_AT = 50
 
 
 class RepositoryOptions(Protocol):
@@ -368,12 +369,14 @@ def update(
     repo: Repository,
     change: Callable[[Document, Listing], Sequence[Entry]],
     also: Sequence[str] = (),
+    forget_at: int = FORGET_AT,
 ) -> None:
     """Replace the entries by what ``change`` makes of them, then forget what nobody needs.
 
-    ``also`` are further snapshots to forget. A young snapshot stays readable for some hours, so
-    that a restore which has chosen it finds it. What cannot be forgotten now, since another run
-    keeps the repository locked, is left to the next change.
+    ``also`` are further snapshots to forget; it is done when ``forget_at`` have come together. A
+    young snapshot stays readable for some hours, so that a restore which has chosen it finds it.
+    What cannot be forgotten now, since another run keeps the repository locked, is left to the
+    next change.
     """
     with _alone(target):
         listing = repo.listing()
@@ -384,7 +387,9 @@ def update(
         _write(repo, new)
         # The former one stays, for who has just listed it and for the day this one is damaged.
         older = [snapshot.snapshot_id for snapshot in _generations(listing)[1:]]
-        repo.forget([*_unread(dropped, listing), *older])
+        going = [*_unread(dropped, listing), *older]
+        if len(going) >= forget_at:
+            repo.forget(going)
 
 
 def _heal(repo: Repository, listing: Listing) -> Document:
@@ -449,6 +454,7 @@ def _alone(target: Target) -> Iterator[None]:
 
 def verify(target: Target, repo: Repository, progress: Progress) -> VerifyResult:
     """Read back every stored byte, record which backups are sound, name each backup that is hit."""
+    repo = replace(repo)  # nothing that was read before counts
     with lock.hold(target, "verify"):
         try:
             found = inspect(repo, progress)

@@ -12,7 +12,8 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -62,6 +63,18 @@ def altered(path: Path) -> bool:
         return True
 
 
+@dataclass
+class _Memory:
+    """What was read of a repository on this disk: snapshots never change, so none is read twice.
+
+    ``files`` are the snapshots' files as they were when ``listing`` was made, by size and time.
+    """
+
+    files: dict[str, tuple[int, int]] = field(default_factory=dict)
+    listing: Listing | None = None
+    texts: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Repository:
     """One restic repository, here (a path) or elsewhere (``sftp:account@host:/path``).
@@ -81,6 +94,7 @@ class Repository:
     read_only: bool = False
     compression: Compression = "auto"
     sftp_command: str | None = None
+    _memory: _Memory = field(default_factory=_Memory, init=False, repr=False, compare=False)
 
     @property
     def folder(self) -> Path | None:
@@ -200,8 +214,34 @@ class Repository:
 
     def listing(self, tag: str | None = None) -> Listing:
         """Return the snapshots, all or those that carry ``tag``, and those that are damaged."""
-        chosen = () if tag is None else ("--tag", tag)
-        return parse_listing(self.run("snapshots", "--json", "--no-lock", *chosen, limit=600))
+        if tag is not None or self.folder is None:
+            chosen = () if tag is None else ("--tag", tag)
+            return parse_listing(self.run("snapshots", "--json", "--no-lock", *chosen, limit=600))
+        files, known = self._files(), self._memory
+        if known.listing is None or known.files != files:
+            known.listing = parse_listing(self.run("snapshots", "--json", "--no-lock", limit=600))
+            known.files = files
+        return known.listing
+
+    def _files(self) -> dict[str, tuple[int, int]]:
+        """Return the files of the snapshots on this disk, with what would tell of a change."""
+        found = {}
+        for path in (self.folder / "snapshots").glob("*") if self.folder else ():
+            try:
+                about = path.stat()
+            except FileNotFoundError:
+                continue
+            found[path.name] = about.st_size, about.st_mtime_ns
+        return found
+
+    def _note(self, snapshot: Snapshot) -> None:
+        """Add a snapshot of our own to the listing, if nothing else has changed meanwhile."""
+        known, files = self._memory, self._files()
+        others = {name: about for name, about in files.items() if name != snapshot.snapshot_id}
+        if known.listing is not None and known.files == others and files != others:
+            snapshots = (*known.listing.snapshots, snapshot)
+            known.listing = Listing(snapshots, known.listing.unreadable)
+            known.files = files
 
     def snapshots(self, tag: str | None = None) -> tuple[Snapshot, ...]:
         """Return every readable snapshot, oldest first, or those that carry ``tag``."""
@@ -238,11 +278,13 @@ class Repository:
         if done.ended or (done.status == 0 and fed[0].status not in producer.ok_statuses):
             self._disown(done)
             raise CommandFailed(explain(producer, fed[0]))
-        return self._saved(done, before)
+        return self._saved(done, before, tags, (f"/{name}",))
 
     def save_text(self, text: str, name: str, tags: Sequence[str] = ()) -> Saved:
         """Store ``text`` in UTF-8 as the file ``name``."""
-        return self.save_stream(Command(("cat",), stdin=text), name, tags)
+        saved = self.save_stream(Command(("cat",), stdin=text), name, tags)
+        self._memory.texts[saved.snapshot_id, name] = text
+        return saved
 
     def save_paths(
         self, paths: Sequence[Path], tags: Sequence[str] = (), progress: Progress = _quiet
@@ -254,9 +296,12 @@ class Repository:
         command = self._backup(*(str(path) for path in paths), tags=tags)
         before = self._bytes_on_disk()
         tell = reporter(progress)
-        return self._saved(self._writing(lambda: capture(command, tell), LOCK_WAIT_SECONDS), before)
+        done = self._writing(lambda: capture(command, tell), LOCK_WAIT_SECONDS)
+        return self._saved(done, before, tags, tuple(str(path) for path in paths))
 
-    def _saved(self, done: Completed, before: int | None) -> Saved:
+    def _saved(
+        self, done: Completed, before: int | None, tags: Sequence[str], paths: tuple[str, ...]
+    ) -> Saved:
         told = summary(done)
         if done.status != 0:
             self._disown(done)
@@ -267,8 +312,10 @@ class Repository:
         grown = None if before is None or after is None else max(0, after - before)
         # Before 0.17 restic tells only what it added before compression.
         stored = told.get("data_added_packed", told["data_added"] if grown is None else grown)
+        snapshot_id = self._full_id(str(told["snapshot_id"]))
+        self._note(Snapshot(snapshot_id, datetime.now(UTC), tuple(tags), paths))
         return Saved(
-            snapshot_id=self._full_id(str(told["snapshot_id"])),
+            snapshot_id=snapshot_id,
             bytes_read=int(told["total_bytes_processed"]),
             bytes_stored=int(stored),
         )
@@ -318,7 +365,11 @@ class Repository:
 
     def read_text(self, snapshot_id: str, name: str) -> str:
         """Return the stored file ``name`` as text."""
-        return self.run("dump", "--no-lock", snapshot_id, f"/{name.lstrip('/')}").stdout
+        known = self._memory.texts
+        if (snapshot_id, name) not in known:
+            done = self.run("dump", "--no-lock", snapshot_id, f"/{name.lstrip('/')}")
+            known[snapshot_id, name] = done.stdout
+        return known[snapshot_id, name]
 
     def restore(self, snapshot_id: str, folder: Path, progress: Progress = _quiet) -> None:
         """Write everything in a snapshot below ``folder``, as root with its owners and modes.
@@ -346,7 +397,18 @@ class Repository:
         left = self._there(going)
         if left:
             raise self.failure(done, f"forget of {', '.join(i[:8] for i in left)}")
+        self._forgotten(set(going))
         return True
+
+    def _forgotten(self, gone: set[str]) -> None:
+        """Take snapshots out of the listing, if nothing else has changed meanwhile."""
+        known, files = self._memory, self._files()
+        if known.listing is not None and files == {
+            name: about for name, about in known.files.items() if name not in gone
+        }:
+            snapshots = tuple(s for s in known.listing.snapshots if s.snapshot_id not in gone)
+            known.listing = Listing(snapshots, known.listing.unreadable)
+            known.files = files
 
     def _there(self, snapshot_ids: Iterable[str]) -> list[str]:
         if self.folder is not None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dbops.engines import NAMES as ENGINES
+from demo import story
 from demo.fleet import ERR, DemoError, Outcome, step
 from lab import fleet
 from lab.fleet import Lab
@@ -48,12 +49,11 @@ def main(chosen: tuple[str, ...]) -> int:
 
 
 def _run(engine: str, lab: Lab) -> Outcome:
-    story = import_module(f"demo.{engine}")
+    module = import_module(f"demo.{engine}")
     try:
-        outcome: Outcome = story.run(lab)
-    except story.ERRORS as error:
+        return story.run(module.FLEET(lab))
+    except module.ERRORS as error:
         raise DemoError(str(error)) from None
-    return outcome
 
 
 def _show(outcomes: dict[str, Outcome]) -> None:

@@ -6,8 +6,9 @@ import json
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def step(title: str) -> Iterator[None]:
     ERR.print(f"    done in {time.monotonic() - start:.0f} s")
 
 
-class Fleet:
+class Fleet(ABC):
     """One engine's hosts of the lab as the demo uses them: over SSH, as any controller would.
 
     ``members`` are the hosts that an application tries in turn, ``repository`` keeps the backups
@@ -57,6 +58,15 @@ class Fleet:
     repository = ""
     account = ""
     drill = ""
+
+    what = ""
+    """What ``site.yml`` makes of the hosts, in words."""
+    options: tuple[str, ...] = ()
+    """What ``site.yml`` is told besides."""
+    source = ""
+    """What a backup is taken from."""
+    loss_seconds = 0.0
+    """How much of the newest writes a restore may lack when the primary is destroyed."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -82,6 +92,34 @@ class Fleet:
         if check and done.returncode != 0:
             raise DemoError(f"{' '.join(argv[:3])} on {host} failed with status {done.returncode}.")
         return done.stdout
+
+    @abstractmethod
+    def load(self) -> None:
+        """Fill the five tables unless they are there."""
+
+    @abstractmethod
+    def counts(self) -> dict[str, int]:
+        """Return the rows of each of the five tables."""
+
+    @abstractmethod
+    def writing(self, path: Path) -> AbstractContextManager[None]:
+        """Keep a writer running, in a process of its own, while the block runs."""
+
+    @abstractmethod
+    def stored(self) -> set[int]:
+        """Return the numbers of the writer's rows that the database has."""
+
+    @abstractmethod
+    def writable(self) -> str:
+        """Return the name of the member that accepts writes now."""
+
+    def victims(self) -> tuple[str, ...]:
+        """Return the members that the demo destroys; the first is restored."""
+        return (self.writable(),)
+
+    @abstractmethod
+    def destroy(self, host: str) -> None:
+        """Kill the database server of ``host`` without warning and remove its data directory."""
 
     def back_up(self, kind: str = "full") -> None:
         """Take a backup on the repository host."""

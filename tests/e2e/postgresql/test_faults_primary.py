@@ -10,7 +10,6 @@ import time
 
 import psycopg
 
-from demo.postgresql import destroy
 from lab import faults, fleet
 from tests.e2e.hosts import wait
 from tests.e2e.postgresql.hosts import CLUSTER, Load, Site
@@ -76,7 +75,7 @@ def test_asynchronous_loses_no_more_than_the_promised_recovery_point(load: Load)
         site.wait_archived()
         load.more(300)
         for host in (primary, standby):
-            destroy(site.lab, host)
+            site.destroy(host)
         died = time.time()
         time.sleep(1)
     site.run_play("restore", *_CONFIRM, "-e", f"postgresql_restore_to={primary}")
