@@ -87,7 +87,7 @@ def choose(
     elif point is not None:
         fitting = _for_point(candidates, files, point)
         files = chain.toward(files, point)
-    backup = fitting[-1] if point is not None else _leading(fitting, files)
+    backup = _leading(fitting, files, point)
     start = gtid.parse(backup.manifest.stop_point)
     until = start.joined(point) if point is not None else None
     return Way(
@@ -102,17 +102,25 @@ def choose(
     )
 
 
-def _leading(candidates: Sequence[Entry], files: Sequence[File]) -> Entry:
-    """Return the newest backup whose log leads to the newest branch.
+def _leading(
+    candidates: Sequence[Entry], files: Sequence[File], point: Position | None = None
+) -> Entry:
+    """Return the newest backup whose log leads to ``point``, or to the newest branch for None.
 
-    After a restore to an earlier moment, younger backups belong to a branch that was given up.
+    After a restore to an earlier moment, or where two members wrote after a failover, younger
+    backups may belong to a branch that was given up.
     """
     for backup in reversed(candidates):
+        start = gtid.parse(backup.manifest.stop_point)
         try:
-            if chain.follow(files, gtid.parse(backup.manifest.stop_point)).newest:
+            if point is not None:
+                chain.follow(files, start, start.joined(point))
+                return backup
+            if chain.follow(files, start).newest:
                 return backup
         except VerificationFailed:
-            break
+            if point is None:
+                break
     return candidates[-1]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from lab import faults
 from tests.e2e.hosts import Load, wait
-from tests.e2e.mysql.hosts import CONFIRM, Site
+from tests.e2e.mysql.hosts import CLUSTER, CONFIRM, Site
 
 _PID = "systemctl show -p MainPID --value mariadb"
 
@@ -46,6 +46,7 @@ def test_a_killed_server_comes_back_with_every_acknowledged_write(load: Load) ->
 def test_semi_sync_loses_nothing_when_the_primary_s_host_dies(load: Load) -> None:
     site = _site(load)
     primary, replica = site.primary(), site.replica()
+    oldest = [one["backup_id"] for one in site.listed() if one["kind"] == "full"][-1]
     _semi_sync(site, True)
     try:
         with load.running():
@@ -71,10 +72,22 @@ def test_semi_sync_loses_nothing_when_the_primary_s_host_dies(load: Load) -> Non
         assert site.primary() == replica
         with load.running():
             load.more(60)
+            # What a rebuilt member logs as primary goes on from the backups of before.
+            site.run_play("switchover", *CONFIRM)
+            load.more(60)
         load.nothing_lost()
+        _restorable_from(site, oldest)
     finally:
         site.heal()
         _semi_sync(site, False)
+
+
+def _restorable_from(site: Site, backup_id: str) -> None:
+    """See that a backup and the archived log lead to what was committed just now."""
+    site.wait_archived()
+    words = ("restore", "run", "--confirm", CLUSTER, "--backup-id", backup_id, "--dry-run")
+    plan = site.dbops(site.replica(), *words)
+    assert backup_id in plan.said
 
 
 def test_a_switchover_loses_nothing_and_a_rerun_leaves_it_so(load: Load) -> None:
