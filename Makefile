@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help demo test test-unproven check bench lab-up lab-down lab-clean docs
+.PHONY: help demo test check bench lab-up lab-down lab-clean docs
 .DEFAULT_GOAL := help
 COMMA := ,
 
@@ -21,14 +21,8 @@ demo: .venv/.stamp  ## Provision, fill, back up, destroy, restore and prove on t
 
 test: .venv/.stamp check  ## Every check and every test, on real servers
 	@lab/servers.sh
-	@$(PYTHON) -m pytest tests/integration tests/e2e -m "not unproven" -n $(or $(WORKERS),2) --dist loadscope -ra
-	@molecule test -s postgresql
-
-test-unproven: .venv/.stamp  ## The tests and scenarios that have not been seen green yet, on real servers
-	@lab/servers.sh
-	@$(PYTHON) -m pytest tests/e2e -m unproven -ra
-	@molecule test -s redis
-	@molecule test -s mysql
+	@$(PYTHON) -m pytest tests/integration tests/e2e -n $(or $(WORKERS),2) --dist loadscope -ra
+	@molecule test --all
 
 check: .venv/.stamp  ## Lint, types, unit and contract tests; no server needed
 	@ruff check .

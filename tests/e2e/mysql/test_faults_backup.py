@@ -7,8 +7,6 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-
 from lab import faults
 from tests.e2e.hosts import Load, wait
 from tests.e2e.mysql.hosts import CLUSTER, CONFIRM, Site
@@ -153,7 +151,6 @@ def test_a_flipped_byte_is_named_by_verify_and_the_drill_is_red(load: Load) -> N
     assert site.dbops("drill3", "drill", "run").status == 0
 
 
-@pytest.mark.unproven
 def test_a_missing_log_in_the_middle_is_refused_and_nothing_is_replaced(load: Load) -> None:
     site = _site(load)
     site.take("full")

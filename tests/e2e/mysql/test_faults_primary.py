@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from lab import faults
 from tests.e2e.hosts import Load, wait
 from tests.e2e.mysql.hosts import CLUSTER, CONFIRM, Site
@@ -42,7 +40,6 @@ def test_a_killed_server_comes_back_with_every_acknowledged_write(load: Load) ->
     site.wait_whole()
 
 
-@pytest.mark.unproven
 def test_semi_sync_loses_nothing_when_the_primary_s_host_dies(load: Load) -> None:
     site = _site(load)
     primary, replica = site.primary(), site.replica()
@@ -120,7 +117,6 @@ def test_a_switchover_is_refused_without_the_cluster_s_name_or_a_replica(load: L
     site.wait_whole()
 
 
-@pytest.mark.unproven
 def test_a_member_that_wrote_on_its_own_may_not_rejoin_and_is_rebuilt(load: Load) -> None:
     site = _site(load)
     replica = site.replica()
@@ -139,7 +135,6 @@ def test_a_member_that_wrote_on_its_own_may_not_rejoin_and_is_rebuilt(load: Load
     site.heal()
 
 
-@pytest.mark.unproven
 def test_a_cut_link_heals_without_a_rebuild(load: Load) -> None:
     site = _site(load)
     primary, replica = site.primary(), site.replica()

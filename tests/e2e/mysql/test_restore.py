@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import pytest
-
 from demo import flights, mysql_data
 from tests.e2e.hosts import Load
 from tests.e2e.mysql.hosts import CLUSTER, CONFIRM, Site
-
-pytestmark = pytest.mark.unproven
 
 
 def _iso(moment: float) -> str:

@@ -12,8 +12,6 @@ from lab import fleet
 from tests.e2e import spying
 from tests.e2e.mysql.hosts import Site
 
-pytestmark = pytest.mark.unproven
-
 _PASSWORDS = (
     "mysql_replication", "mysql_binlog", "mysql_backup", "mysql_flights_owner",
     "mysql_flights_writer",

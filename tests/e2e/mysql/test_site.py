@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.e2e.mysql.hosts import Site
 from tests.e2e.state import changes, state
-
-pytestmark = pytest.mark.unproven
 
 _MADE_BY_HAND = "DROP USER IF EXISTS intruder@'%', stranger@'10.%'; DROP ROLE IF EXISTS pirates"
 _TOLD = (

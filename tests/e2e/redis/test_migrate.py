@@ -1,4 +1,4 @@
-"""A whole cluster moves to other hosts while a client writes, and back."""
+"""A whole cluster moves from Redis to Valkey on other hosts while a client writes, and back."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ from lab import fleet
 from tests.e2e.hosts import Play
 from tests.e2e.redis.hosts import CLUSTER, Load, Site
 
-pytestmark = pytest.mark.unproven
-
 NEXT = "flights-next"
 INVENTORY = fleet.CHECKOUT / "inventories" / "migrate-redis"
 
 
 @pytest.fixture(scope="module")
 def two(site: Site) -> Iterator[Site]:
-    """Return the fleet with a second, empty cluster beside it."""
+    """Return the fleet with a second, empty cluster beside it, of Valkey."""
     site.heal()
-    wide = replace(site.lab, more=("next1", "vault1"))
+    wide = replace(site.lab, release="trixie", more=("next1", "vault1"))
     fleet.up(wide)
     both = Site(wide)
     both.beside = ("-i", str(INVENTORY))

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import pytest
-
 from demo import flights, redis_data
 from tests.e2e.redis.hosts import CLUSTER, Load, Site
-
-pytestmark = pytest.mark.unproven
 
 _CONFIRM = ("-e", f"dbops_confirm={CLUSTER}")
 

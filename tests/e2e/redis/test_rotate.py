@@ -7,8 +7,6 @@ from redis import RedisError
 
 from tests.e2e.redis.hosts import Load, Site
 
-pytestmark = pytest.mark.unproven
-
 
 def _certificate(site: Site, host: str) -> str:
     line = (

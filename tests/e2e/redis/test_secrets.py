@@ -13,8 +13,6 @@ from lab import fleet
 from tests.e2e import spying
 from tests.e2e.redis.hosts import CLUSTER, Site
 
-pytestmark = pytest.mark.unproven
-
 _PASSWORDS = (
     "redis_admin", "redis_replication", "redis_sentinel", "redis_monitor", "redis_heartbeat",
     "redis_backup", "redis_flights_writer", "redis_flights_reader",

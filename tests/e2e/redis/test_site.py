@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.e2e.redis.hosts import CLUSTER, Load, Site
 from tests.e2e.state import changes, state
-
-pytestmark = pytest.mark.unproven
 
 _TOLD = (
     "-maxmemory 52428800",

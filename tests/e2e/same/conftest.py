@@ -12,30 +12,8 @@ from tests.e2e.conftest import FleetOf
 from tests.e2e.hosts import Load, Site
 from tests.e2e.state import changes, state
 
-UNPROVEN = ("mysql",)
-"""Engines that have not been seen to pass this suite from end to end."""
 
-
-UNPROVEN_TESTS = {"redis": {"test_mitogen_finds_nothing_to_change_either", "test_reader.py"}}
-"""Tests, or whole files, of this suite that an engine has not been seen to pass."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what an engine has not been seen to pass."""
-    for item in items:
-        parameters = getattr(getattr(item, "callspec", None), "params", {})
-        names = {item.path.name, item.name.partition("[")[0]}
-        if names & UNPROVEN_TESTS.get(str(parameters.get("site", "")), set()):
-            item.add_marker(pytest.mark.unproven)
-
-
-def _parameters() -> Iterator[object]:
-    for name in engines.NAMES:
-        yield pytest.param(name, marks=[pytest.mark.unproven] if name in UNPROVEN else [])
-
-
-@pytest.fixture(scope="session", params=_parameters())
+@pytest.fixture(scope="session", params=engines.NAMES)
 def site(request: pytest.FixtureRequest, fleet_of: FleetOf) -> Site:
     """Return an engine's provisioned, filled and backed up fleet."""
     return fleet_of(request.param)
