@@ -1,7 +1,9 @@
 """Which binary log files a restore needs, out of the archives of all members.
 
 Any member's file will do where it goes on from the position reached; a file of a branch that was
-left behind by a failover never does. What is *not* here: the reading of a file (:mod:`.binlog`).
+left behind by a failover never does. Where two members wrote after a failover, only the end tells
+which branch to follow, and where to leave a file that goes on into the other: so the way is found
+from its end. What is *not* here: the reading of a file (:mod:`.binlog`).
 """
 
 from __future__ import annotations
@@ -34,16 +36,20 @@ class File:
 
 @dataclass(frozen=True)
 class Segment:
-    """Files of one member that follow each other, to be replayed in one stream after ``start``."""
+    """Files of one member that follow each other, to be replayed in one stream after ``start``.
+
+    ``until`` is where the last of them is left, None for its end.
+    """
 
     member: str
     start: Position
     files: tuple[File, ...]
+    until: Position | None = None
 
     @property
     def end(self) -> Position:
-        """The position after the last file."""
-        return self.start.joined(self.files[-1].summary.after)
+        """The position after it."""
+        return self.start.joined(self.until or self.files[-1].summary.after)
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,83 @@ def follow(files: Sequence[File], start: Position, until: Position | None = None
     Raises VerificationFailed naming the first file that is missing: for None also when only later
     files are there, because the newest would then silently be an old one.
     """
+    found = _from_end(files, start, until)
+    return found if found is not None else _from_start(files, start, until)
+
+
+def _from_end(files: Sequence[File], start: Position, until: Position | None) -> Chain | None:
+    """Return the way to ``until``, to the newest transaction for None; None when there is none."""
+    newest = max(files, key=lambda file: (file.summary.last_at, reach(file)), default=None)
+    end = until if until is not None else newest.summary.after if newest is not None else start
+    if start.holds(end):
+        return None
+    segments = _back(files, start, end)
+    if segments is None:
+        return None
+    used = {file for segment in segments for file in segment.files}
+    others = [f for f in files if f not in used and not start.holds(f.summary.after)]
+    left_out = [f for f in others if not end.holds(f.summary.after) or not _agrees(f, used)]
+    return Chain(segments, start.joined(end), tuple(left_out))
+
+
+def _back(files: Sequence[File], start: Position, end: Position) -> tuple[Segment, ...] | None:
+    """Return the segments from ``start`` to ``end``, looked for backwards from there."""
+    ways: list[tuple[Position, tuple[Segment, ...]]] = [(end, ())]
+    seen: set[str] = set()
+    while ways:
+        point, later = ways.pop()
+        for file in sorted(files, key=lambda one: _preferred(one, later)):
+            if not _carries(file, point) or str(file.summary.before) in seen:
+                continue
+            segments = _before(file, point, later)
+            if start.holds(file.summary.before):
+                if _same_branch(file, start):
+                    return segments
+                continue
+            seen.add(str(file.summary.before))
+            ways.append((file.summary.before, segments))
+    return None
+
+
+def _preferred(file: File, later: tuple[Segment, ...]) -> tuple[bool, datetime]:
+    """Order candidates, best last: the member that is read anyway, then what was written last."""
+    return bool(later) and file.member == later[0].member, file.summary.last_at
+
+
+def _carries(file: File, point: Position) -> bool:
+    """Tell whether the last transaction of ``point`` is in the file, and the others before it."""
+    here = False
+    for name, one in point.last.items():
+        before = file.summary.before.last.get(name)
+        if before is not None and before.number >= one.number:
+            if before.number == one.number and before.server != one.server:
+                return False
+        elif file.summary.writer(name, one.number) == one.server:
+            here = True
+        else:
+            return False
+    return here
+
+
+def _before(file: File, until: Position, later: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    """Return ``later`` with ``file``, read up to ``until``, before it."""
+    start = file.summary.before
+    if later and later[0].member == file.member and until == file.summary.after:
+        first = later[0]
+        return (Segment(file.member, start, (file, *first.files), first.until), *later[1:])
+    return (Segment(file.member, start, (file,), until), *later)
+
+
+def _agrees(file: File, used: set[File]) -> bool:
+    """Tell whether those in ``used`` that know the file's last transactions have the same ones."""
+    return all(
+        one.summary.writer(name, last.number) in (None, last.server)
+        for one in used
+        for name, last in file.summary.after.last.items()
+    )
+
+
+def _from_start(files: Sequence[File], start: Position, until: Position | None) -> Chain:
     segments: list[Segment] = []
     position = start
     while until is None or not position.holds(until):
@@ -253,7 +336,8 @@ def at_time(chain: Chain, start: Position, moment: datetime) -> Cut:
     for segment in chain.segments:
         for file in segment.files:
             for done in binlog.transactions(file.summary.path):
-                if position.holds(done.gtid):
+                beyond = segment.until is not None and not segment.until.holds(done.gtid)
+                if beyond or position.holds(done.gtid):
                     continue
                 if done.at >= moment:
                     return Cut(position, last_at)

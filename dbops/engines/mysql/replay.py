@@ -52,7 +52,8 @@ def run(
             break
         files = [file.summary.path for file in segment.files]
         tell(f"replay of {len(files)} files of {segment.member} from {position or 'the beginning'}")
-        check_pipe(reader(files, position, until, server.user), writer(server.socket), tell)
+        left = stop(segment, until)
+        check_pipe(reader(files, position, left, server.user), writer(server.socket), tell)
         with server.connect(30) as connection:
             position = reached(connection)
     wanted = until if until is not None else _end(way.segments, start)
@@ -61,6 +62,13 @@ def run(
             f"The replay ended at {position or 'the beginning'} and not at {wanted}."
         )
     return position
+
+
+def stop(segment: Segment, until: Position | None) -> Position | None:
+    """Return where to stop within a segment's files, None to read them to their end."""
+    if until is not None and (segment.until is None or segment.until.holds(until)):
+        return until
+    return None if segment.until == segment.files[-1].summary.after else segment.until
 
 
 def _end(segments: Sequence[Segment], start: Position) -> Position:

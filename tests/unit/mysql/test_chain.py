@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dbops.engines.mysql import archive, binlog, chain, gtid, index
+from dbops.engines.mysql import archive, binlog, chain, gtid, index, replay
 from dbops.engines.mysql.chain import Chain
+from dbops.engines.mysql.gtid import Position
 from dbops.errors import VerificationFailed
 from tests.unit.mysql.made import event, files, log, moment, transaction
 
@@ -112,6 +113,46 @@ def test_a_branch_that_a_failover_left_is_not_replayed(tmp_path: Path) -> None:
     assert [file.words for file in found.left_out] == ["m1/binlog.000001"]
     assert found.newest
     assert str(found.end) == "0-2-8"
+
+
+@pytest.mark.parametrize("until", [None, "0-1-12", "0-1-9"])
+def test_a_lost_primarys_file_is_left_where_the_new_ones_begins(
+    tmp_path: Path, until: str | None
+) -> None:
+    lost = log(tmp_path / "m2/s/binlog.000001", "", *run(range(1, 10), server=2))
+    rebuilt = log(
+        tmp_path / "m1/s/binlog.000001",
+        "0-2-5",
+        *run(range(6, 8), server=2),
+        *run(range(8, 13), at=60),
+    )
+    start, point = gtid.parse("0-2-3"), gtid.parse(until) if until else None
+    found = chain.follow(files(lost, rebuilt), start, point)
+    assert names(found) == ["m2/binlog.000001", "m1/binlog.000001"]
+    assert str(found.segments[0].until) == "0-2-5"
+    assert found.end == gtid.parse(until or "0-1-12")
+    assert found.newest
+    assert "--stop-position=0-2-5" in _stops(found, point)[0]
+    cut = chain.at_time(found, start, moment(7.5))
+    assert str(cut.position) == "0-2-7", "a transaction of the lost primary alone was counted"
+
+
+def _stops(found: Chain, until: Position | None) -> list[tuple[str, ...]]:
+    return [
+        replay.reader([], found.segments[0].start, replay.stop(segment, until), None).argv
+        for segment in found.segments
+    ]
+
+
+def test_an_older_backup_leads_over_a_restore_into_the_new_history(tmp_path: Path) -> None:
+    old = log(tmp_path / "m1/1/binlog.000001", "0-1-2", *run(range(3, 10)))
+    new = log(tmp_path / "m1/2/binlog.000001", "0-1-6", *run(range(99, 103)), at=10)
+    found = chain.follow(files(old, new), gtid.parse("0-1-3"))
+    assert [str(segment.until) for segment in found.segments] == ["0-1-6", "0-1-102"]
+    assert [file.summary.path for file in found.left_out] == []
+    given_up = chain.follow(files(old, new), gtid.parse("0-1-8"))
+    assert str(given_up.end) == "0-1-9"
+    assert not given_up.newest
 
 
 def test_a_time_is_cut_before_its_second(tmp_path: Path) -> None:
