@@ -134,23 +134,27 @@ def test_one_changed_value_is_found(written: Site) -> None:
 
 
 @contextmanager
-def stalled(site: Site, host: str, seconds: int) -> Iterator[None]:
-    """Keep ``host`` from applying what it receives for the journal, for so long."""
+def stalled(site: Site, host: str) -> Iterator[None]:
+    """Keep ``host`` from applying what it receives for the journal while the block runs."""
     argv = ("psql", "-Xqd", "flights", "-c", "SET default_transaction_read_only = off", "-c",
             "BEGIN", "-c", "LOCK flights.journal IN EXCLUSIVE MODE", "-c",
-            f"SELECT pg_sleep({seconds})")  # fmt: skip
+            "SELECT pg_sleep(600)")  # fmt: skip
     locks = "SELECT count(*) FROM pg_locks WHERE mode = 'ExclusiveLock' AND locktype = 'relation'"
     with ThreadPoolExecutor(1) as pool:
         blocker = pool.submit(site.run, host, *argv, user="postgres")
         wait(lambda: site.ask(host, f"{locks} AND granted") != "0", 20, "the lock")
-        yield
-        blocker.result()
+        try:
+            yield
+        finally:
+            sleeping = "FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)'"
+            site.ask(host, f"SELECT pg_terminate_backend(pid) {sleeping}")
+            blocker.result()
 
 
 def test_a_switch_that_cannot_end_leaves_the_writers_where_they_were(written: Site) -> None:
     site = written
     migrate(site, "prove")
-    with stalled(site, "next1", 45):
+    with stalled(site, "next1"):
         play = migrate(site, "switch", NEXT, "-e", f"dbops_confirm={NEXT}", ok=False)
     assert "did not arrive within 15 s" in play.said
     assert "takes writes as before" in play.said
@@ -198,9 +202,9 @@ def test_the_way_back_loses_nothing_though_its_first_switch_is_killed(load: Load
     with load.running():
         load.more(20)
         migrate(site, "prove", "flights")
-        with stalled(site, old, 12), ThreadPoolExecutor(1) as pool:
+        with stalled(site, old), ThreadPoolExecutor(1) as pool:
             killed = pool.submit(migrate, site, *back, ok=False)
-            wait(lambda: site.ask("next1", closed) == "2", 20, "the switch to close next1")
+            wait(lambda: site.ask("next1", closed) == "2", 90, "the switch to close next1")
             site.root(old, "kill -9 $(pgrep -f '[d]bops migrate switch')")
             assert killed.result().status != 0
         migrate(site, *back)
