@@ -7,7 +7,7 @@ is new. What is *not* here: fetching (:mod:`.puller`) and storing (:mod:`.backup
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,8 +25,14 @@ _LOOK_SECONDS = 0.5
 
 
 def survey(root: Path, memory: Path | None = None) -> list[File]:
-    """Return the archived files, each name and life once. ``memory`` keeps what was read before."""
+    """Return the archived files, each name and life once. ``memory`` keeps what was read before.
+
+    A damaged file is left out once its member's log was fetched anew, as it is after a full disk:
+    if it was not fetched again, the way through the log has a hole there and says so. Raises
+    VerificationFailed for one that is damaged in the newest folder.
+    """
     known = _remembered(root, memory)
+    newest = set(_newest_folders(root))
     found = []
     for path in sorted(root.glob("*/*/*")):
         if not chain.NAME.fullmatch(path.name) or not path.is_file():
@@ -36,10 +42,19 @@ def survey(root: Path, memory: Path | None = None) -> list[File]:
         if before is not None and before.summary.size == size:
             found.append(before)
         elif size > 4:
-            found.append(File(path.parent.parent.name, binlog.summary(path)))
+            try:
+                found.append(File(path.parent.parent.name, binlog.summary(path)))
+            except VerificationFailed:
+                if path.parent in newest:
+                    raise
     if memory is not None:
         writing.write(memory, index.write(found, root), shared=False)
     return chain.longest(found)
+
+
+def _newest_folders(root: Path) -> Iterator[Path]:
+    for member in root.glob("*/"):
+        yield from sorted(member.glob("*/"))[-1:]
 
 
 def _remembered(root: Path, memory: Path | None) -> dict[Path, File]:
@@ -74,7 +89,8 @@ def superseded(files: Sequence[File], root: Path, oldest: Position) -> list[Path
     gone = []
     for member in sorted(path for path in root.iterdir() if path.is_dir()):
         for session in sorted(path for path in member.iterdir() if path.is_dir())[:-1]:
-            gone += [path for path in sorted(session.iterdir()) if path not in kept]
+            others = [path for path in sorted(session.iterdir()) if path not in kept]
+            gone += [path for path in others if not binlog.damaged(path)]
     gone += [f.summary.path for f in files if f.summary.closed and oldest.holds(f.summary.after)]
     return gone
 

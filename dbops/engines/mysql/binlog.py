@@ -94,6 +94,26 @@ def summary(path: Path) -> Summary:
     return Summary(path, before, last, begun, newest, closed, size, found)
 
 
+def begun(path: Path) -> bool:
+    """Tell whether a file begins as a binary log does, as far as it goes."""
+    with path.open("rb") as file:
+        return _MAGIC.startswith(file.read(4))
+
+
+def damaged(path: Path) -> bool:
+    """Tell whether a file with a sound beginning cannot be read: it may be all there is of it."""
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != _MAGIC:
+                return False
+        summary(path)
+    except VerificationFailed:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
@@ -147,8 +167,10 @@ def _walk(path: Path, data: mmap.mmap) -> Iterator[_Event]:
     place, whole = 4, len(data)
     standalone = False
     while place + _HEADER.size <= whole:
-        timestamp, kind, server, length, _, _ = _HEADER.unpack_from(data, place)
-        if length < _HEADER.size:
+        timestamp, kind, server, length, written_to, _ = _HEADER.unpack_from(data, place)
+        # An event says where it ended in the server's own file: a copy with a hole does not agree.
+        moved = written_to not in (0, (place + length) & 0xFFFFFFFF)
+        if length < _HEADER.size or moved:
             raise VerificationFailed(f"{path} is damaged at byte {place}.")
         if place + length > whole:
             return

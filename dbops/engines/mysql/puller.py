@@ -29,6 +29,7 @@ from dbops.runner import Command, Running, start
 
 LOOK_SECONDS = 5.0
 STALLED_SECONDS = 60.0
+BEHIND_SECONDS = 300.0
 _TOOL = "/usr/bin/mariadb-binlog"
 _SERVER_IDS = 1 << 30
 
@@ -139,6 +140,7 @@ def _sweep(home: Path) -> None:
 
 def _watch(running: Running, connection: Connection, session: Path, stopped: list[int]) -> int:
     seen, moved = -1, time.monotonic()
+    least, nearer = sys.maxsize, time.monotonic()
     while not stopped:
         _rest(LOOK_SECONDS, running, stopped)
         if stopped:
@@ -148,15 +150,26 @@ def _watch(running: Running, connection: Connection, session: Path, stopped: lis
                 f"mariadb-binlog has ended: {_last_words(session.parent / 'log')}", file=sys.stderr
             )
             return 1
-        behind, fetched = _behind(connection, session)
-        if not behind or fetched != seen:
+        missing, fetched = _missing(connection, session)
+        if not missing or fetched != seen:
             seen, moved = fetched, time.monotonic()
-        elif time.monotonic() - moved > STALLED_SECONDS:
-            print(
-                f"Nothing came for {STALLED_SECONDS:.0f} s although there is more.", file=sys.stderr
-            )
+        if not missing or missing < least:
+            least, nearer = missing or sys.maxsize, time.monotonic()
+        words = _trouble(session, time.monotonic() - moved, time.monotonic() - nearer)
+        if words is not None:
+            print(words, file=sys.stderr)
             return 1
     return 0
+
+
+def _trouble(session: Path, still: float, behind: float) -> str | None:
+    """Return why to begin anew. The tool goes on after a full disk, without what it lost there."""
+    if still > STALLED_SECONDS:
+        return f"Nothing came for {STALLED_SECONDS:.0f} s although there is more."
+    if behind > BEHIND_SECONDS:
+        return f"For {BEHIND_SECONDS:.0f} s the files here lack something: they are fetched anew."
+    headless = [path.name for path in session.iterdir() if not binlog.begun(path)]
+    return f"{headless[0]} lacks its beginning: it is fetched anew." if headless else None
 
 
 def _rest(seconds: float, running: Running, stopped: list[int]) -> None:
@@ -165,12 +178,13 @@ def _rest(seconds: float, running: Running, stopped: list[int]) -> None:
         time.sleep(0.2)
 
 
-def _behind(connection: Connection, session: Path) -> tuple[bool, int]:
-    """Return whether the member has written more than was fetched, and how much was fetched."""
+def _missing(connection: Connection, session: Path) -> tuple[int, int]:
+    """Return how much of the file that the member writes is not here, and how much was fetched."""
     row = client.rows(connection, "SHOW MASTER STATUS")[0]
     path = session / str(row[0])
     fetched = sum(one.stat().st_size for one in session.iterdir())
-    return not path.exists() or path.stat().st_size < int(row[1]), fetched
+    here = path.stat().st_size if path.exists() else 0
+    return max(0, int(row[1]) - here), fetched
 
 
 def _last_words(log: Path) -> str:

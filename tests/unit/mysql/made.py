@@ -37,7 +37,7 @@ def target(
 
 
 def event(kind: int, body: bytes = b"", *, at: int = EPOCH, server: int = 1) -> bytes:
-    """Return one event; its position in the file is not looked at."""
+    """Return one event, which does not say yet where in a file it stands."""
     return struct.pack("<IBIIIH", at, kind, server, 19 + len(body), 0, 0) + body
 
 
@@ -63,9 +63,15 @@ def log(path: Path, before: str, *events: bytes, at: int = EPOCH, closed: bool =
         struct.pack("<IIQ", int(one.history), one.server, one.number) for one in known
     )
     last = event(4, at=at) if closed else b""
-    path.write_bytes(
+    whole = bytearray(
         b"\xfebin" + event(15, at=at) + event(163, listed, at=at) + b"".join(events) + last
     )
+    place = 4
+    while place + 19 <= len(whole):
+        end = place + struct.unpack_from("<I", whole, place + 9)[0]
+        struct.pack_into("<I", whole, place + 13, end)
+        place = end
+    path.write_bytes(whole)
     return path
 
 

@@ -198,6 +198,25 @@ def test_of_two_copies_the_longer_counts(tmp_path: Path) -> None:
     assert not short.parent.exists()
 
 
+def test_a_file_that_a_full_disk_tore_does_not_stop_the_archive(tmp_path: Path) -> None:
+    torn = log(tmp_path / "m1/1/binlog.000001", "", *run(range(1, 9)))
+    torn.write_bytes(torn.read_bytes()[70:])
+    holed = log(tmp_path / "m1/2/binlog.000001", "", *run(range(1, 9)))
+    holed.write_bytes(holed.read_bytes()[:200] + holed.read_bytes()[300:])
+    with pytest.raises(VerificationFailed, match="damaged at byte"):
+        binlog.summary(holed)
+    with pytest.raises(VerificationFailed):
+        archive.survey(tmp_path)
+    whole = log(tmp_path / "m1/3/binlog.000001", "", *run(range(1, 9)))
+    found = archive.survey(tmp_path)
+    assert [file.summary.path for file in found] == [whole]
+    assert archive.superseded(found, tmp_path, gtid.parse("")) == [torn], (
+        "holed may be all there is"
+    )
+    assert not binlog.begun(torn)
+    assert binlog.begun(holed)
+
+
 def test_what_was_read_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log(tmp_path / "m1/1/binlog.000001", "", *run(range(1, 9)))
     memory = tmp_path / "memory.json"
