@@ -95,7 +95,14 @@ def plan_expire(target: Target, backup_id: str | None) -> Plan:
     chosen = catalogue.choose(stanza, backup_id)
     going = {b.label for b in stanza.backups if chosen.label in (b.label, *b.references)}
     _keep_one(target, stanza, going)
-    return (pgbackrest.command(opts, "expire", f"--set={chosen.label}", timeout_seconds=3600),)
+    # Log is counted in full backups: left to itself, pgBackRest would take the log from between the
+    # older ones when there are more than retention keeps.
+    fulls = [b for b in stanza.backups if b.kind == "full" and b.label not in going]
+    keep = f"--repo1-retention-archive={len(fulls)}"
+    command = pgbackrest.command(
+        opts, "expire", f"--set={chosen.label}", keep, timeout_seconds=3600
+    )
+    return (command,)
 
 
 def _keep_one(target: Target, stanza: Stanza, going: set[str]) -> None:

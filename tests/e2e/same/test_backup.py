@@ -53,3 +53,5 @@ def test_the_newest_full_backup_is_never_expired(whole: Site) -> None:
         assert done.status == 7, done.said
         assert left[-1] in done.said
         assert left == [one["backup_id"] for one in whole.backups() if one["kind"] == "full"]
+    # What is left has kept its log, whatever was between it and what went.
+    whole.dbops(whole.repository, "backup", "verify")
