@@ -112,7 +112,6 @@ def open_repository(
     return Repository(
         f"sftp:{opts.repo_user}@{opts.repo_host}:{opts.repo_path}",
         opts.repo_password_file,
-        cache_dir=target.state_dir / "restic-cache",
         ssh_key=opts.repo_ssh_key,
         known_hosts=opts.repo_known_hosts,
         read_only=True,

@@ -80,7 +80,7 @@ class Repository:
     """One restic repository, here (a path) or elsewhere (``sftp:account@host:/path``).
 
     ``password_file`` holds the passphrase, mode 0600. ``user`` is the account that restic runs as
-    when dbops is root. ``cache_dir`` None keeps no cache: right for a repository on this host.
+    when dbops is root. No cache is kept: what a restore or a drill reads is the repository itself.
     ``ssh_key`` and ``known_hosts`` belong to SFTP; ``sftp_command`` stands in for ssh altogether.
     ``read_only`` takes no lock and refuses whatever writes. ``compression`` is restic's.
     """
@@ -88,7 +88,6 @@ class Repository:
     location: str
     password_file: Path
     user: str | None = None
-    cache_dir: Path | None = None
     ssh_key: Path | None = None
     known_hosts: Path | None = None
     read_only: bool = False
@@ -103,9 +102,8 @@ class Repository:
 
     def command(self, verb: str, *arguments: str, timeout_seconds: float | None = None) -> Command:
         """Return the command ``restic <verb>``. Nothing secret is in it."""
-        cache = ("--no-cache",) if self.cache_dir is None else ("--cache-dir", str(self.cache_dir))
         return Command(
-            argv=("restic", "--repo", self.location, *cache, *self._sftp(), verb, *arguments),
+            argv=("restic", "--repo", self.location, "--no-cache", *self._sftp(), verb, *arguments),
             title=f"restic {verb}",
             user=self.user if os.geteuid() == 0 else None,
             env={

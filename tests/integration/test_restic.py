@@ -280,7 +280,6 @@ def test_a_reader_by_sftp_reads_and_cannot_write(repo: Repository, tmp_path: Pat
     reader = Repository(
         f"sftp:dbops-reader@nowhere:{repo.location}",
         repo.password_file,
-        cache_dir=tmp_path / "cache",
         read_only=True,
         sftp_command=server,
     )
@@ -312,7 +311,6 @@ def test_ssh_that_does_not_answer_is_unreachable(repo: Repository, tmp_path: Pat
         ssh_key=tmp_path / "no key",
         known_hosts=tmp_path / "no hosts",
         read_only=True,
-        cache_dir=tmp_path / "cache",
     )
     command = " ".join(reader.command("snapshots").argv)
     for part in ("BatchMode=yes", "StrictHostKeyChecking=yes", "UserKnownHostsFile="):
