@@ -1,7 +1,8 @@
 """Reading binary log files: which transactions one holds, and when each was committed.
 
-Only the frame of each event is looked at. What is *not* here: carrying the events out, which is
-``mariadb-binlog``'s work (:mod:`.replay`), and which files a restore needs (:mod:`.chain`).
+Only the frame of each event is looked at, in MariaDB's form of it and in MySQL's. What is *not*
+here: carrying the events out, which is the server's own tool's work (:mod:`.replay`), and which
+files a restore needs (:mod:`.chain`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from dbops.engines.mysql import binlog_mysql
 from dbops.engines.mysql.gtid import Gtid, Position, of
 from dbops.errors import VerificationFailed
 
@@ -23,6 +25,10 @@ _FORMAT, _QUERY, _XID, _STOP, _ROTATE = 15, 2, 16, 3, 4
 _ENCRYPTED, _GTID, _GTID_LIST = 164, 162, 163
 _XA_PREPARE = 38
 _STANDALONE = 1
+_UNFIT = {
+    _ENCRYPTED: "{path} is encrypted, and its key is the server's: switch its encryption off.",
+    binlog_mysql.ANONYMOUS: "{path} has transactions without a GTID: set gtid_mode to ON.",
+}
 
 
 @dataclass(frozen=True)
@@ -76,22 +82,32 @@ def summary(path: Path) -> Summary:
     begun = newest = datetime.fromtimestamp(0, UTC)
     closed, size = False, _size(path)
     runs: dict[str, list[Run]] = {}
-    pending: Gtid | None = None
     for event in _events(path):
-        at = datetime.fromtimestamp(event.timestamp, UTC) if event.timestamp else newest
-        if event.kind == _GTID_LIST:
-            before = last = _gtid_list(event.body)
+        if event.before is not None:
+            before = last = event.before
         elif event.kind == _FORMAT:
-            begun = newest = at
-        elif event.kind == _GTID:
-            pending = _gtid(event)
+            begun = newest = event.at or newest
         elif event.kind in (_STOP, _ROTATE):
             closed = True
-        if pending is not None and event.ends:
-            _extend(runs.setdefault(pending.history, []), pending)
-            last, newest, pending = last.after(pending), at, None
+        if event.done is not None:
+            before = _assume(before, last, event.done)
+            # MySQL's stay in the order of the log: what came before one is told by no number.
+            group = event.done.history if event.done.server else ""
+            _extend(runs.setdefault(group, []), event.done)
+            last, newest = last.after(event.done), event.at or newest
     found = tuple(run for group in runs.values() for run in group)
-    return Summary(path, before, last, begun, newest, closed, size, found)
+    return Summary(path, before, before.joined(last), begun, newest, closed, size, found)
+
+
+def _assume(before: Position, last: Position, done: Gtid) -> Position:
+    """Return what a file follows, given its next transaction: in MySQL numbers have no gaps.
+
+    A server that was told what had been executed before writes it only into its second file.
+    """
+    known = last.numbers().get(done.history, 0)
+    if done.server or done.number <= known + 1:
+        return before
+    return before.joined(Position({done.history: Gtid(done.history, 0, done.number - 1)}))
 
 
 def begun(path: Path) -> bool:
@@ -122,7 +138,8 @@ def _size(path: Path) -> int:
 
 
 def _extend(runs: list[Run], done: Gtid) -> None:
-    if runs and runs[-1].server == done.server and runs[-1].last + 1 == done.number:
+    goes_on = Run(done.history, done.server, 0, done.number - 1)
+    if runs and runs[-1]._replace(first=0) == goes_on:
         runs[-1] = runs[-1]._replace(last=done.number)
     else:
         runs.append(Run(done.history, done.server, done.number, done.number))
@@ -130,23 +147,22 @@ def _extend(runs: list[Run], done: Gtid) -> None:
 
 def transactions(path: Path) -> Iterator[Transaction]:
     """Yield every whole transaction in a file, in the order in which they were committed."""
-    pending: Gtid | None = None
     for event in _events(path):
-        if event.kind == _GTID:
-            pending = _gtid(event)
-        if pending is not None and event.ends:
-            yield Transaction(pending, datetime.fromtimestamp(event.timestamp, UTC))
-            pending = None
+        if event.done is not None:
+            yield Transaction(event.done, event.at or datetime.fromtimestamp(0, UTC))
 
 
 @dataclass(frozen=True)
 class _Event:
+    """An event: when it was (None when it does not say), and what it tells.
+
+    ``before`` is what a file begins with, ``done`` the transaction that this event completes.
+    """
+
     kind: int
-    timestamp: int
-    server: int
-    end: int
-    body: bytes
-    ends: bool
+    at: datetime | None
+    before: Position | None = None
+    done: Gtid | None = None
 
 
 def _events(path: Path) -> Iterator[_Event]:
@@ -165,7 +181,7 @@ def _events(path: Path) -> Iterator[_Event]:
 
 def _walk(path: Path, data: mmap.mmap) -> Iterator[_Event]:
     place, whole = 4, len(data)
-    standalone = False
+    pending: _Pending | None = None
     while place + _HEADER.size <= whole:
         timestamp, kind, server, length, written_to, _ = _HEADER.unpack_from(data, place)
         # An event says where it ended in the server's own file: a copy with a hole does not agree.
@@ -174,23 +190,45 @@ def _walk(path: Path, data: mmap.mmap) -> Iterator[_Event]:
             raise VerificationFailed(f"{path} is damaged at byte {place}.")
         if place + length > whole:
             return
-        start = place + _HEADER.size
-        body = b""
-        ends = False
-        if kind == _ENCRYPTED:
-            raise VerificationFailed(
-                f"{path} is encrypted, and its key is the server's: switch encrypt_binlog off."
-            )
-        if kind in (_GTID, _GTID_LIST):
-            body = data[start : place + length]
-        if kind == _GTID:
-            standalone = bool(_flags(body) & _STANDALONE)
-        elif kind in (_XID, _XA_PREPARE):
-            ends = True
-        elif kind == _QUERY:
-            ends = standalone or _query(data, start, place + length) in (b"COMMIT", b"ROLLBACK")
-        place += length
-        yield _Event(kind, timestamp, server, place, body, ends)
+        start, end = place + _HEADER.size, place + length
+        before: Position | None = None
+        if kind in (_ENCRYPTED, binlog_mysql.ANONYMOUS):
+            raise VerificationFailed(_UNFIT[kind].format(path=path))
+        if kind == _GTID_LIST:
+            before = _gtid_list(data[start:end])
+        elif kind == binlog_mysql.PREVIOUS:
+            before = binlog_mysql.previous(path, data[start:end])
+        elif kind == _GTID:
+            body = data[start:end]
+            pending = _Pending(_gtid(server, body), bool(_flags(body) & _STANDALONE))
+        elif kind in (binlog_mysql.PLAIN, binlog_mysql.TAGGED):
+            found = binlog_mysql.head(kind, data[start:end])
+            pending = _Pending(found.gtid, end=place + found.length, at=found.at)
+        at = datetime.fromtimestamp(timestamp, UTC) if timestamp else None
+        done = None
+        if pending is not None and pending.ends(kind, data, start, end):
+            done, at, pending = pending.gtid, pending.at or at, None
+        place = end
+        yield _Event(kind, at, before, done)
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """The transaction being read. MySQL says where it ends and when it was, MariaDB does not."""
+
+    gtid: Gtid
+    standalone: bool = False
+    end: int = 0
+    at: datetime | None = None
+
+    def ends(self, kind: int, data: mmap.mmap, start: int, end: int) -> bool:
+        """Tell whether the event of ``kind``, from ``start`` to ``end``, is its last."""
+        if self.end:
+            return end >= self.end
+        if kind in (_XID, _XA_PREPARE):
+            return True
+        said = (b"COMMIT", b"ROLLBACK")
+        return kind == _QUERY and (self.standalone or _query(data, start, end) in said)
 
 
 def _query(data: mmap.mmap, start: int, end: int) -> bytes:
@@ -204,9 +242,9 @@ def _flags(body: bytes) -> int:
     return body[12] if len(body) > 12 else 0
 
 
-def _gtid(event: _Event) -> Gtid:
-    number, domain = struct.unpack_from("<QI", event.body)
-    return Gtid(str(domain), event.server, number)
+def _gtid(server: int, body: bytes) -> Gtid:
+    number, domain = struct.unpack_from("<QI", body)
+    return Gtid(str(domain), server, number)
 
 
 def _gtid_list(body: bytes) -> Position:

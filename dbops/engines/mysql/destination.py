@@ -85,6 +85,7 @@ def choose(
         fitting = _for_time(candidates, files, request.time, live)
         files = chain.before_time(files, request.time)
     elif point is not None:
+        point = chain.whole(files, point)
         fitting = _for_point(candidates, files, point)
         files = chain.toward(files, point)
     backup = _leading(fitting, files, point)
@@ -214,11 +215,7 @@ def _for_time(
 
 def _for_point(candidates: Sequence[Entry], files: Sequence[File], point: Position) -> list[Entry]:
     starts = [(gtid.parse(entry.manifest.stop_point), entry) for entry in candidates]
-    fitting = [
-        entry
-        for start, entry in starts
-        if all(start.numbers().get(name, 0) <= number for name, number in point.numbers().items())
-    ]
+    fitting = [entry for start, entry in starts if _before(start, point)]
     newest = starts[0][0]
     for file in files:
         newest = newest.joined(file.summary.after)
@@ -227,6 +224,12 @@ def _for_point(candidates: Sequence[Entry], files: Sequence[File], point: Positi
             f"{point} is outside the recovery window, which is from {starts[0][0]} to {newest}."
         )
     return fitting
+
+
+def _before(start: Position, point: Position) -> bool:
+    if point.by_server:
+        return point.holds(start)
+    return all(start.numbers().get(name, 0) <= n for name, n in point.numbers().items())
 
 
 def _highest(found: Sequence[Entry], files: Sequence[File]) -> Position:

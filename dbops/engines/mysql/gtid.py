@@ -1,8 +1,9 @@
 """Positions in a server's history: MariaDB's GTID lists, and MySQL's GTID sets.
 
 A :class:`Position` knows for each history how far it goes, and which server wrote last. MariaDB's
-``0-1-42`` names one history per domain; MySQL's ``uuid:1-42`` one per server. Both compare alike.
-What is *not* here: reading a position out of a binary log (:mod:`.binlog`).
+``0-1-42`` names one history per domain; MySQL's ``uuid:1-42`` one per server, ``uuid:tag:1-42`` one
+per server and tag. Both compare alike. What is *not* here: reading a position out of a binary log
+(:mod:`.binlog`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from dataclasses import dataclass, field
 from dbops.errors import ConfigError
 
 _MARIADB = re.compile(r"(\d{1,10})-(\d{1,10})-(\d{1,20})")
-_MYSQL = re.compile(r"([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}):(?:1-)?(\d{1,19})")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_TAG = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,31}")
+_INTERVAL = re.compile(r"(\d{1,19})(?:-(\d{1,19}))?")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class Position:
 
     def __hash__(self) -> int:
         return hash(tuple(sorted(self.numbers().items())))
+
+    @property
+    def by_server(self) -> bool:
+        """Whether each server has a history of its own, so that one position names several."""
+        return any("-" in name for name in self.last)
 
     def numbers(self) -> dict[str, int]:
         """Return the last number of each history that has any transaction."""
@@ -81,25 +89,58 @@ def of(events: Iterable[Gtid]) -> Position:
 def parse(text: str) -> Position:
     """Parse a list such as ``0-1-42,1-7-3`` or ``uuid:1-42``; ConfigError for anything else.
 
-    An empty text is the beginning of all histories. A MySQL set must be without holes.
+    An empty text is the beginning of all histories. A MySQL set must be without holes; one number
+    alone, as in ``uuid:42``, means all up to it.
     """
-    found = []
+    found: list[Gtid] = []
     for part in text.replace("\n", "").split(","):
         part = part.strip()
         if not part:
             continue
         if match := _MARIADB.fullmatch(part):
             found.append(Gtid(str(int(match[1])), int(match[2]), int(match[3])))
-        elif match := _MYSQL.fullmatch(part):
-            found.append(Gtid(match[1].lower(), 0, int(match[2])))
         else:
-            raise ConfigError(
-                f"{part[:80]!r} is no GTID: write it as domain-server-number, such as 0-1-42."
-            )
+            found += _of_servers(part)
     names = [one.history for one in found]
     if len(set(names)) != len(names):
         raise ConfigError(f"The GTID list {text[:120]!r} names one history twice.")
     return of(found)
+
+
+def _of_servers(part: str) -> list[Gtid]:
+    """Parse one server's part of a MySQL set: its untagged numbers, then those of each tag."""
+    name, *words = part.split(":")
+    if not _UUID.fullmatch(name) or not words or not _INTERVAL.fullmatch(words[-1]):
+        raise _no_gtid(part)
+    history = name = name.lower()
+    found: list[Gtid] = []
+    for word in words:
+        if match := _INTERVAL.fullmatch(word):
+            if found and found[-1].history == history:
+                raise _hole(part, found[-1].number)
+            first, last = int(match[1]), int(match[2] or match[1])
+            if match[2] and first != 1:
+                raise _hole(part, 0)
+            found.append(Gtid(history, 0, last))
+        elif _TAG.fullmatch(word):
+            history = f"{name}:{word.lower()}"
+        else:
+            raise _no_gtid(part)
+    return found
+
+
+def _no_gtid(part: str) -> ConfigError:
+    return ConfigError(
+        f"{part[:80]!r} is no GTID: write it as domain-server-number, such as 0-1-42, for MariaDB, "
+        "or as uuid:number for MySQL."
+    )
+
+
+def _hole(part: str, number: int) -> ConfigError:
+    return ConfigError(
+        f"The GTID set {part[:80]!r} has a hole after {number}: only histories without one can be "
+        "backed up and restored, so leave gtid_next to the server."
+    )
 
 
 def _format(one: Gtid) -> str:
