@@ -15,7 +15,7 @@ from dbops.controls import Rule, check_waivers, judge
 from dbops.engines.mysql import client, members, options, restore
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.controls import accounts, host, settings
-from dbops.engines.mysql.controls.facts import Facts, Row, account
+from dbops.engines.mysql.controls.facts import Facts, Row, accounts_of
 from dbops.engines.mysql.options import Options
 from dbops.errors import Refused
 from dbops.targets import Target
@@ -26,7 +26,6 @@ RULES: tuple[Rule[Facts], ...] = tuple(
         key=lambda rule: rule.control_id,
     )
 )
-_ACCOUNTS = "SELECT Host, User, Priv FROM mysql.global_priv ORDER BY User, Host"
 _PRIVILEGES = "SELECT grantee, privilege_type, is_grantable FROM information_schema.user_privileges"
 _PLUGINS = "SELECT plugin_name FROM information_schema.plugins WHERE plugin_status = 'ACTIVE'"
 
@@ -63,7 +62,7 @@ def gather(target: Target, opts: Options, connection: Connection) -> Facts:
         options=opts,
         settings=client.variables(connection),
         plugins=frozenset(str(row[0]) for row in rows(_PLUGINS)),
-        accounts=tuple(account(*row) for row in rows(_ACCOUNTS)),
+        accounts=accounts_of(opts.flavor, rows),
         privileges={name: frozenset(held) for name, held in privileges.items()},
         replica=members.following(connection),
         process=restore.running_process(opts.require_path("data_dir")),

@@ -9,7 +9,6 @@ restores to. What is *not* here: the stream's other end (:mod:`.stream`), the bi
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,18 @@ from datetime import UTC, datetime
 import dbops
 from dbops import lock, repository, status
 from dbops.contract import BackupRequest, Progress
-from dbops.engines.mysql import archive, chain, client, fingerprint, gtid, index, members, options
+from dbops.engines.mysql import (
+    archive,
+    chain,
+    client,
+    fingerprint,
+    flavor,
+    gtid,
+    index,
+    members,
+    options,
+)
+from dbops.engines.mysql.flavor import Flavor
 from dbops.engines.mysql.options import Options
 from dbops.errors import Busy, CommandFailed, ConfigError, DbopsError, VerificationFailed
 from dbops.manifest import Kind, Manifest
@@ -27,26 +37,9 @@ from dbops.restic import Repository
 from dbops.runner import Command
 from dbops.targets import Target
 
-STREAMS = {"full": "base.mbstream", "incremental": "incremental.mbstream"}
 LOG = "binlog"
 SMALLEST_SHARE = 0.5
 _LOG_LOCK_SECONDS = 180.0
-_CHECKPOINT = re.compile(r"The latest check point \(for incremental\): '(\d+)'")
-_GTID = re.compile(r"binlog position: .*GTID of the last change '([^']*)'")
-_COPIED = re.compile(r"Redo log \(from LSN (\d+) to (\d+)\) was copied")
-_LIFE = (
-    "SELECT UNIX_TIMESTAMP(create_time) FROM information_schema.tables "
-    "WHERE table_schema = 'mysql' AND table_name = 'innodb_index_stats'"
-)
-_GRAVE = re.compile(r"\b(?:ERROR|FATAL|error|failed)\b.*")
-
-
-@dataclass(frozen=True)
-class Said:
-    """What the tool's log says of a stream: where an increment goes on, and the GTID it is at."""
-
-    checkpoint: str
-    position: str
 
 
 @dataclass(frozen=True)
@@ -65,19 +58,28 @@ def take_backup(target: Target, request: BackupRequest, progress: Progress) -> M
     """
     options.require_part(target, "repository")
     opts = options.read(target)
+    if request.kind != "log":
+        require_kind(flavor.named(opts.flavor), request.kind)
     with status.recorded(target, request.kind) as record:
         repo = repository.open_repository(target, opts)
         if request.kind == "log":
             manifest = ship_log(target, opts, repo, progress)
-        elif request.kind in STREAMS:
-            manifest = _take(target, opts, repo, request, progress)
         else:
-            raise ConfigError(
-                "A differential backup is not to be had here: take an incremental one, which goes "
-                "on from the newest."
-            )
+            manifest = _take(target, opts, repo, request, progress)
         record(manifest)
     return manifest
+
+
+def require_kind(kind: Flavor, asked: str) -> None:
+    """Raise ConfigError for a backup that the flavour's tool cannot make."""
+    if asked in kind.streams:
+        return
+    others = [f"an {one} one" for one in kind.streams if one != "full"]
+    instead = f"take {' or '.join(['a full one', *others])}"
+    raise ConfigError(
+        f"{kind.title} has no {asked} backup here: {instead}; the binary log goes on from the "
+        "newest."
+    )
 
 
 def _take(
@@ -111,7 +113,7 @@ def _source(opts: Options, prefer: str | None = None) -> _Source:
     member = members.source(opts, prefer)
     with client.remote(opts, opts.require_path("backup_file"), member) as connection:
         version = series(str(client.value(connection, "SELECT VERSION()")))
-        return _Source(member, version, str(client.value(connection, _LIFE)))
+        return _Source(member, version, str(client.value(connection, flavor.of(connection).life)))
 
 
 def series(version: str) -> str:
@@ -158,8 +160,11 @@ def _store(
     if parent is not None:
         asked = f"incremental {parent.manifest.start_point.split('@')[0]}"
     producer = command(opts, source.member, asked)
-    saved = repo.save_stream(producer, STREAMS[kind], tags=(kind, source.member), progress=tell)
-    said = read_log(lines)
+    spoken = flavor.named(opts.flavor)
+    saved = repo.save_stream(
+        producer, spoken.streams[kind], tags=(kind, source.member), progress=tell
+    )
+    said = spoken.backup_log(lines)
     stop = datetime.now(UTC)
     manifest = Manifest(
         engine=target.engine,
@@ -180,7 +185,7 @@ def _store(
         tool_version=repo.version(),
         dbops_version=dbops.__version__,
     )
-    return manifest, {STREAMS[kind]: saved.snapshot_id}
+    return manifest, {spoken.streams[kind]: saved.snapshot_id}
 
 
 def command(opts: Options, member: str, asked: str) -> Command:
@@ -207,23 +212,6 @@ def command(opts: Options, member: str, asked: str) -> Command:
         title=f"the backup stream of {member}",
         user=opts.repo_user if os.geteuid() == 0 else None,
     )
-
-
-def read_log(lines: Sequence[str]) -> Said:
-    """Return what the tool's log says; VerificationFailed unless it says that all went well."""
-    text = "\n".join(lines)
-    if not any(line.rstrip().endswith("completed OK!") for line in lines):
-        grave = [match[0] for line in lines if (match := _GRAVE.search(line))]
-        words = grave[-1] if grave else "its log has no last line"
-        raise VerificationFailed(f"mariadb-backup did not end well: {words[:200]}.")
-    checkpoint, position = _CHECKPOINT.search(text), _GTID.search(text)
-    if checkpoint is None or not _COPIED.search(text):
-        raise VerificationFailed("mariadb-backup ended well and yet names no redo position.")
-    if position is None:
-        raise VerificationFailed(
-            "mariadb-backup names no GTID: the member keeps no binary log, so run provision."
-        )
-    return Said(checkpoint[1], str(gtid.parse(position[1])))
 
 
 def _plausible(manifest: Manifest, found: Sequence[Entry]) -> None:

@@ -9,23 +9,16 @@ import pymysql
 
 from dbops import checking
 from dbops.contract import Check
-from dbops.engines.mysql import client, heartbeat, members
+from dbops.engines.mysql import client, flavor, heartbeat, members
 from dbops.engines.mysql.backup import series
 from dbops.engines.mysql.client import Connection
+from dbops.engines.mysql.flavor import MARIADB, Flavor
 from dbops.engines.mysql.members import Standing
 from dbops.engines.mysql.options import Options
 from dbops.errors import Unreachable
 from dbops.targets import Target
 
 FRESH_SECONDS = 10.0
-_WANTED = {
-    "log_bin": "ON",
-    "log_slave_updates": "ON",
-    "gtid_strict_mode": "ON",
-    "sync_binlog": "1",
-    "innodb_flush_log_at_trx_commit": "1",
-    "innodb_doublewrite": "ON",
-}
 _OUTSIDE = (
     "SELECT table_schema, table_name, engine FROM information_schema.tables "
     "WHERE table_type = 'BASE TABLE' AND engine NOT IN ('InnoDB', 'SEQUENCE') AND table_schema "
@@ -65,7 +58,7 @@ def _server(target: Target, opts: Options, connection: Connection) -> Iterator[C
     version = series(found["version"])
     detail = f"{version}, the target says {target.version}"
     yield Check("version", version == target.version, detail, "render the target again")
-    yield from settings(found)
+    yield from settings(found, flavor.of(connection))
     outside = [f"{d}.{t} ({e})" for d, t, e in client.rows(connection, _OUTSIDE)]
     hint = "ALTER TABLE … ENGINE=InnoDB: only its tables have snapshots and survive a crash"
     yield Check("all tables are InnoDB's", not outside, ", ".join(outside), hint)
@@ -78,18 +71,16 @@ def _server(target: Target, opts: Options, connection: Connection) -> Iterator[C
     yield beat(opts, connection)
 
 
-def settings(found: Mapping[str, str]) -> Iterator[Check]:
+def settings(found: Mapping[str, str], kind: Flavor = MARIADB) -> Iterator[Check]:
     """Check the settings without which a backup, a replay or a crash would lose something."""
-    for name, wanted in _WANTED.items():
+    for name, wanted in kind.wanted.items():
         value = found.get(name, "")
         yield Check(name, value == wanted, value, "run provision, then restart")
-    form = found.get("binlog_format", "")
-    yield Check("binlog_format", form == "ROW", form, "run provision, then restart")
 
 
 def replica(here: Standing, found: Mapping[str, str]) -> Iterator[Check]:
     """Check that a replica receives, keeps up, and takes nothing from others."""
-    hint = "read SHOW ALL SLAVES STATUS, then run replicate"
+    hint = "read the replica's status, then run replicate"
     yield Check("replica receives", here.receiving, "", hint)
     lag = here.lag_seconds
     ok = lag is not None and lag <= members.MAX_LAG_SECONDS
@@ -102,11 +93,7 @@ def primary(target: Target, connection: Connection, found: Mapping[str, str]) ->
     """Check that the primary is open and that its replicas are connected."""
     value = found.get("read_only", "")
     yield Check("primary is open for writing", value == "OFF", value, "run replicate")
-    dumps = client.value(
-        connection,
-        "SELECT COUNT(*) FROM information_schema.processlist WHERE command = 'Binlog Dump' "
-        "AND user = 'dbops_replication'",
-    )
+    dumps = client.value(connection, flavor.of(connection).readers)
     expected = len(target.members) - 1
     detail = f"{dumps} of {expected}"
     yield Check("replicas are connected", int(dumps) >= expected, detail, "run replicate")

@@ -29,6 +29,7 @@ from dbops.engines.mysql import (
     client,
     destination,
     fingerprint,
+    flavor,
     gtid,
     heartbeat,
     options,
@@ -130,7 +131,8 @@ def _place(target: Target, opts: Options) -> _Place:
     root = opts.require_path("scratch_dir")
     hosts = tuple((address, opts.port) for address in opts.hosts.values())
     cell = Cell(opts.os_user, hosts)
-    at = Server(root / "my.cnf", root / "data", root / "run", opts.os_user, cell)
+    kind = flavor.named(opts.flavor)
+    at = Server(root / "my.cnf", root / "data", root / "run", opts.os_user, cell, kind)
     return _Place(root, at, max(_LEAST_LIMIT_SECONDS, 4 * target.objectives.rto_seconds))
 
 
@@ -154,8 +156,7 @@ def _prove(
     with _step(findings, "space", progress) as note:
         note.detail = _make_room(opts, place, supply)
     with _step(findings, "restore", progress, counts=True) as note:
-        cell, at = place.server.cell, place.server
-        rebuild.put_back(repo, supply.way, at.data_dir, place.work, opts.os_user, progress, cell)
+        rebuild.put_back(repo, supply.way, place.server, place.work, place.limit, progress)
         findings.bytes_restored = supply.way.bytes
         note.detail = f"{findings.bytes_restored:,} bytes"
     with _step(findings, "log", progress, counts=True) as note:
@@ -187,7 +188,7 @@ def _choose(repo: Repository, request: DrillRequest, findings: Findings) -> _Sup
 
 
 def _make_room(opts: Options, place: _Place, supply: _Supply) -> str:
-    here, manifest = server.version(), supply.way.manifest
+    here, manifest = server.version(flavor.named(opts.flavor)), supply.way.manifest
     if here != manifest.version:
         raise ConfigError(
             f"Backup {manifest.backup_id} was made by version {manifest.version} of the server and "
@@ -195,7 +196,8 @@ def _make_room(opts: Options, place: _Place, supply: _Supply) -> str:
         )
     folders = [place.server.data_dir, place.server.run_dir, place.work, place.log]
     scratch.create(place.root, opts.os_user, folders, lambda: _end(place))
-    scratch.put(place.server.config, proofs.configuration(rebuild.memory_bytes()))
+    memory = rebuild.memory_bytes()
+    scratch.put(place.server.config, proofs.configuration(place.server.flavor, memory))
     return proofs.space(place.root, supply.way)
 
 

@@ -1,8 +1,8 @@
 """The content of a cluster at one exact GTID, read while writers go on.
 
-A consistent snapshot tells which place in the binary log it stands for. Two connections read half
-each when both came to stand at the same place, else one reads all. What is *not* here: what is read
-of a table (:mod:`.tables`), and how a row is summed (:mod:`.columns`).
+Two connections read half each when both came to stand at the same place, else one reads all.
+What is *not* here: how they come there (:mod:`.snapshots`), what is read of a table
+(:mod:`.tables`), and how a row is summed (:mod:`.columns`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dbops.contract import Progress
-from dbops.engines.mysql import client, gtid, options, tables
+from dbops.engines.mysql import client, flavor, options, snapshots, tables
 from dbops.engines.mysql.client import Connection
-from dbops.engines.mysql.columns import ALGORITHM
 from dbops.engines.mysql.gtid import Position
 from dbops.engines.mysql.options import Options
 from dbops.engines.mysql.tables import MovedError, Piece, Table
@@ -27,7 +26,6 @@ from dbops.manifest import DatabaseFingerprint, Fingerprint, TableFingerprint
 from dbops.targets import Target
 
 ATTEMPTS = 3
-_PAIRING_ATTEMPTS = 40
 _READERS = 2
 _READ_LIMIT_SECONDS = 12 * 3600
 
@@ -42,6 +40,7 @@ class Content:
     position: Position | None
     databases: tuple[DatabaseFingerprint, ...]
     bytes_read: int
+    algorithm: str
 
 
 def fingerprint(target: Target, progress: Progress) -> Sequence[Fingerprint]:
@@ -71,7 +70,7 @@ def take(connect: Connect, progress: Progress) -> Fingerprint:
             "The server keeps no binary log, so its content has no exact point: run provision."
         )
     return Fingerprint(
-        algorithm=ALGORITHM,
+        algorithm=found.algorithm,
         point=str(found.position),
         taken_at=taken_at,
         seconds=round(time.monotonic() - began, 3),
@@ -99,7 +98,7 @@ def _read(connect: Connect, stack: ExitStack, progress: Progress) -> Content:
     control = stack.enter_context(_opened(connect))
     before = tables.present(control)
     readers = [stack.enter_context(_opened(connect)) for _ in range(_READERS)]
-    position, readers = _snapshots(readers)
+    position, readers = snapshots.begin(control, readers)
     if tables.present(control) != before:
         raise MovedError
     listed = tables.listing(control)
@@ -112,7 +111,8 @@ def _read(connect: Connect, stack: ExitStack, progress: Progress) -> Content:
     if any(after.get(_key(one), one.created) != one.created for one in listed):
         raise MovedError
     found = _assemble(names, defined, sums)
-    return Content(position, found, sum(one.size for one in counted))
+    read = sum(one.size for one in counted)
+    return Content(position, found, read, flavor.of(control).summing.algorithm)
 
 
 @contextmanager
@@ -123,36 +123,6 @@ def _opened(connect: Connect) -> Iterator[Connection]:
         yield connection
     finally:
         connection.close()
-
-
-def _snapshots(readers: list[Connection]) -> tuple[Position | None, list[Connection]]:
-    """Open a snapshot on each reader; drop the later ones when writers never leave a gap."""
-    for _ in range(_PAIRING_ATTEMPTS):
-        for reader in readers:
-            client.rows(reader, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
-        places = [_place(reader) for reader in readers]
-        if len(set(places)) == 1:
-            break
-    else:
-        readers, places = readers[:1], places[:1]
-    return _position(readers[0], places[0]), readers
-
-
-def _place(reader: Connection) -> tuple[str, int] | None:
-    found: dict[str, str] = dict(client.rows(reader, "SHOW STATUS LIKE 'Binlog_snapshot_%'"))
-    file = str(found.get("Binlog_snapshot_file") or "")
-    return (file, int(found["Binlog_snapshot_position"])) if file else None
-
-
-def _position(reader: Connection, place: tuple[str, int] | None) -> Position | None:
-    if place is None:
-        return None
-    text = client.value(reader, "SELECT BINLOG_GTID_POS(%s, %s)", place)
-    if text is None:
-        raise CommandFailed(
-            f"The server cannot tell the GTID of its place in {place[0]}: run again."
-        )
-    return gtid.parse(str(text))
 
 
 def _sum(readers: Sequence[Connection], pieces: Sequence[Piece]) -> dict[Key, tuple[int, int]]:

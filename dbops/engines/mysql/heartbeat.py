@@ -19,8 +19,7 @@ from dbops.targets import Target
 TABLE = "heartbeat"
 _BEAT = (
     "INSERT INTO {table} (id, member, beat_at, sequence) VALUES (1, %s, UTC_TIMESTAMP(6), 1) "
-    "ON DUPLICATE KEY UPDATE member = VALUES(member), beat_at = VALUES(beat_at), "
-    "sequence = sequence + 1"
+    "ON DUPLICATE KEY UPDATE member = %s, beat_at = UTC_TIMESTAMP(6), sequence = sequence + 1"
 )
 _READ = "SELECT beat_at FROM {table} WHERE id = 1"
 
@@ -38,7 +37,7 @@ def heartbeat(target: Target, stop: Callable[[], bool]) -> None:
         if members.standing(held[0]).role == "replica":
             return "replica"
         statement = client.sql(_BEAT, table=place(opts.heartbeat_schema))
-        client.rows(held[0], statement, [target.member])
+        client.rows(held[0], statement, [target.member, target.member])
         return "primary"
 
     def drop() -> None:

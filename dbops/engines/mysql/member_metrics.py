@@ -14,7 +14,7 @@ import pymysql
 
 from dbops import measures
 from dbops.contract import Sample
-from dbops.engines.mysql import client, handshake, heartbeat, members
+from dbops.engines.mysql import client, flavor, handshake, heartbeat, members
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.options import Options
 from dbops.errors import Unreachable
@@ -62,6 +62,8 @@ def _down() -> Iterator[Sample]:
 
 def _server(connection: Connection) -> Iterator[Sample]:
     settings, counters = client.variables(connection), client.status(connection)
+    for _, written in client.rows(connection, flavor.of(connection).written):
+        counters["Binlog_bytes_written"] = str(written)
     yield from server(settings, counters, time.time())
     longest, blocked, wait = client.rows(connection, _OPEN)[0]
     yield from sessions(float(longest), float(blocked), float(wait))
@@ -85,7 +87,7 @@ def server(
     )
     yield Sample(
         "dbops_binlog_bytes_total",
-        float(counters.get("Binlog_bytes_written", 0)),
+        float(counters.get("Binlog_bytes_written") or 0),
         (),
         "Bytes written to the binary log since the server's start.",
         "counter",
@@ -193,10 +195,11 @@ def link(up: bool, contact: float) -> Iterator[Sample]:
 
 def _semi_sync(connection: Connection) -> Iterator[Sample]:
     found: dict[str, str] = dict(
-        client.rows(connection, "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_master_%'")
+        client.rows(connection, "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_%'")
     )
-    acknowledged = found.get("Rpl_semi_sync_master_status") == "ON"
-    clients = float(found.get("Rpl_semi_sync_master_clients", 0) or 0)
+    names = flavor.of(connection).semi_sync
+    acknowledged = found.get(f"{names}_status") == "ON"
+    clients = float(found.get(f"{names}_clients", 0) or 0)
     yield Sample(
         "dbops_replication_semisync_active",
         float(acknowledged and clients > 0),

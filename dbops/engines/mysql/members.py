@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pymysql
 
-from dbops.engines.mysql import client
+from dbops.engines.mysql import client, flavor
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.options import Options
 from dbops.errors import DbopsError, Refused, Unreachable
@@ -30,7 +30,7 @@ class Standing:
 
 def standing(connection: Connection) -> Standing:
     """Ask a server for its role: a replica is one that has a source configured."""
-    position = str(client.value(connection, "SELECT @@GLOBAL.gtid_current_pos") or "")
+    position = str(flavor.of(connection).position(connection))
     one = following(connection)
     if one is None:
         return Standing("primary", False, None, position)
@@ -41,7 +41,7 @@ def standing(connection: Connection) -> Standing:
 
 def following(connection: Connection, name: str | None = None) -> dict[str, Any] | None:
     """Return how the server follows its source, or the connection ``name``; None if it does not."""
-    for one in client.records(connection, "SHOW ALL SLAVES STATUS"):
+    for one in flavor.of(connection).following(connection):
         known = str(one["Connection_name"])
         if known == name or (name is None and known != MIGRATION):
             return one

@@ -18,12 +18,12 @@ from typing import Any
 
 from dbops import files
 from dbops.contract import MigratedDatabase, MigrateStep, Migration
-from dbops.engines.mysql import client, fingerprint, gtid, members, options, tables
+from dbops.engines.mysql import client, fingerprint, flavor, gtid, members, options, tables
 from dbops.engines.mysql import migrate_link as link
 from dbops.engines.mysql.backup import series
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.options import Options
-from dbops.errors import Refused, VerificationFailed
+from dbops.errors import ConfigError, Refused, VerificationFailed
 from dbops.manifest import Fingerprint, compare
 from dbops.runner import Action, Plan
 from dbops.targets import Target
@@ -41,6 +41,7 @@ def plan_migrate(target: Target, step: MigrateStep) -> Plan:
     """
     options.require_part(target, "member")
     opts = options.read(target)
+    _require_carried(opts)
     with client.local(opts) as ours:
         _require_primary(ours)
         return _PLANS[step](opts, target, ours)
@@ -50,6 +51,7 @@ def migration(target: Target) -> Migration:
     """Return how the migration of this host's cluster stands."""
     options.require_part(target, "member")
     opts = options.read(target)
+    _require_carried(opts)
     with client.local(opts) as ours:
         _require_primary(ours)
         found = tuple(_database(opts, ours, name) for name in link.names(opts, ours))
@@ -64,6 +66,15 @@ def migration(target: Target) -> Migration:
         switched_at=moment("switched_at"),
         pause_seconds=noted.get("pause_seconds"),
     )
+
+
+def _require_carried(opts: Options) -> None:
+    kind = flavor.named(opts.flavor)
+    if kind is not flavor.MARIADB:
+        raise ConfigError(
+            f"A migration of {kind.title} is not carried out yet, neither to another cluster nor "
+            "from or to MariaDB. Nothing was done."
+        )
 
 
 def _require_primary(ours: Connection) -> None:

@@ -19,7 +19,10 @@ from dbops.manifest import Kind
 from dbops.targets import Target
 
 METHOD = "restic"
-KINDS: tuple[Kind, ...] = ("full", "incremental", "log")
+KINDS: dict[str, tuple[Kind, ...]] = {
+    "mariadb": ("full", "incremental", "log"),
+    "mysql": ("full", "log"),
+}
 
 
 def collect(target: Target) -> Iterable[Sample]:
@@ -31,7 +34,9 @@ def collect(target: Target) -> Iterable[Sample]:
     elif target.part == "repository":
         found = status.read(target)
         yield from measures.disk("backup", opts.repo_path)
-        yield from measures.backups(found, METHOD, KINDS, opts.schedule_interval_seconds)
+        yield from measures.backups(
+            found, METHOD, KINDS[opts.flavor], opts.schedule_interval_seconds
+        )
         yield from exposure(found["catalogue"], time.time())
     else:
         yield from measures.disk("scratch", opts.require_path("scratch_dir"))

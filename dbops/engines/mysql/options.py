@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from dbops.errors import ConfigError
 from dbops.manifest import Kind
 from dbops.options import EngineOptions, require_part, scratch_dir
 from dbops.options import read as read_options
@@ -88,11 +87,6 @@ class Options(EngineOptions):
 def read(target: Target) -> Options:
     """Return the checked options of ``target``; ConfigError names the first that is wrong."""
     options = read_options(Options, target)
-    if options.flavor != "mariadb":
-        raise ConfigError(
-            f"Target {target.cluster!r}: the flavor {options.flavor!r} is not operated yet: "
-            "its backup tool and its GTIDs are others, so use mariadb."
-        )
     if target.part == "drill" and options.scratch_dir is None:
         options = options.model_copy(update={"scratch_dir": scratch_dir(target)})
     return options

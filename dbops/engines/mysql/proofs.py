@@ -12,6 +12,7 @@ from pathlib import Path
 from dbops.engines.mysql import client
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.destination import Way
+from dbops.engines.mysql.flavor import MARIADB, MYSQL, Flavor
 from dbops.errors import CommandFailed, VerificationFailed
 
 _ROOM = 1.3
@@ -22,7 +23,8 @@ _TABLES = (
     "('information_schema', 'performance_schema', 'sys') ORDER BY 1, 2"
 )
 _FINE = ("status", "note", "info")
-_CONFIGURATION = """[mysqld]
+_CONFIGURATION = {
+    MARIADB.name: """[mysqld]
 skip-log-error
 gtid-strict-mode = 1
 log-slave-updates = 1
@@ -30,12 +32,18 @@ innodb-buffer-pool-size = {memory}
 innodb-log-file-size = 256M
 lower-case-table-names = 0
 loose-innodb-buffer-pool-load-at-startup = 0
-"""
+""",
+    MYSQL.name: """[mysqld]
+innodb-buffer-pool-size = {memory}
+innodb-redo-log-capacity = 512M
+lower-case-table-names = 0
+""",
+}
 
 
-def configuration(memory: int) -> str:
+def configuration(kind: Flavor, memory: int) -> str:
     """Return the scratch server's option file."""
-    return _CONFIGURATION.format(memory=memory)
+    return _CONFIGURATION[kind.name].format(memory=memory)
 
 
 def space(root: Path, way: Way) -> str:

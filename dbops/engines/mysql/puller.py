@@ -1,9 +1,9 @@
 """Following a member's binary log from the repository host, for as long as the unit runs.
 
-``mariadb-binlog`` writes each event as it comes, raw. Every run has a folder of its own, so nothing
-that was fetched is ever written over, whatever a rebuilt member calls its files. It ends, to be
-started anew, when the tool has ended or no longer keeps up. What is *not* here: which files are
-still needed (:mod:`.archive`).
+``mariadb-binlog``, or ``mysqlbinlog``, writes each event as it comes, raw. Every run has a folder
+of its own, so nothing that was fetched is ever written over, whatever a rebuilt member calls its
+files. It ends, to be started anew, when the tool has ended or no longer keeps up. What is *not*
+here: which files are still needed (:mod:`.archive`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 import pymysql
 
 from dbops import targets
-from dbops.engines.mysql import binlog, client, gtid, options
+from dbops.engines.mysql import binlog, client, flavor, gtid, options
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.options import Options
 from dbops.errors import DbopsError, Unreachable
@@ -30,7 +30,6 @@ from dbops.runner import Command, Running, start
 LOOK_SECONDS = 5.0
 STALLED_SECONDS = 60.0
 BEHIND_SECONDS = 300.0
-_TOOL = "/usr/bin/mariadb-binlog"
 _SERVER_IDS = 1 << 30
 
 
@@ -73,19 +72,17 @@ def follow(opts: Options, member: str) -> int:
 
 def command(opts: Options, member: str, session: Path, first: str) -> Command:
     """Return the command that fetches from the file ``first`` on and never stops by itself."""
-    file = opts.require_path("binlog_file")
+    file, kind = opts.require_path("binlog_file"), flavor.named(opts.flavor)
     return Command(
         (
-            _TOOL,
+            kind.reader,
             f"--defaults-file={file}",
             "--read-from-remote-server",
             "--raw",
             "--stop-never",
-            f"--stop-never-slave-server-id={server_id(session)}",
             f"--host={opts.hosts[member]}",
             f"--port={opts.port}",
-            f"--ssl-ca={client.credentials(file).ca or opts.ca_file}",
-            "--ssl-verify-server-cert",
+            *kind.follow(server_id(session), client.credentials(file).ca or opts.ca_file),
             f"--result-file={session}/",
             first,
         ),
@@ -116,12 +113,13 @@ def first_wanted(connection: Connection, home: Path) -> str:
 
 def _same(connection: Connection, path: Path) -> bool:
     """Tell whether the member's file of that name begins like the fetched one."""
+    start = flavor.of(connection).log_start
     query = client.sql("SHOW BINLOG EVENTS IN {file} LIMIT 3", file=connection.escape(path.name))
     text = next(
         (
             str(one["Info"])
             for one in client.records(connection, query)
-            if one["Event_type"] == "Gtid_list"
+            if one["Event_type"] == start
         ),
         None,
     )
@@ -146,9 +144,7 @@ def _watch(running: Running, connection: Connection, session: Path, stopped: lis
         if stopped:
             break
         if not running.alive():
-            print(
-                f"mariadb-binlog has ended: {_last_words(session.parent / 'log')}", file=sys.stderr
-            )
+            print(f"The reader has ended: {_last_words(session.parent / 'log')}", file=sys.stderr)
             return 1
         missing, fetched = _missing(connection, session)
         if not missing or fetched != seen:
@@ -180,7 +176,7 @@ def _rest(seconds: float, running: Running, stopped: list[int]) -> None:
 
 def _missing(connection: Connection, session: Path) -> tuple[int, int]:
     """Return how much of the file that the member writes is not here, and how much was fetched."""
-    row = client.rows(connection, "SHOW MASTER STATUS")[0]
+    row = client.rows(connection, flavor.of(connection).log_end)[0]
     path = session / str(row[0])
     fetched = sum(one.stat().st_size for one in session.iterdir())
     here = path.stat().st_size if path.exists() else 0

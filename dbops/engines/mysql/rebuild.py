@@ -1,7 +1,8 @@
-"""Making a data directory out of backups: fetch, unpack, prepare, settle. For restores and drills.
+"""Making a data directory out of backups: unpack and prepare files, or load a dump.
 
-The stream is unpacked where the data are to be; nothing is copied twice. What is *not* here: which
-backups (:mod:`.destination`), and the server that then runs on it (:mod:`.server`).
+For restores and drills. A stream goes where the data are to be; nothing is copied twice. What is
+*not* here: which backups (:mod:`.destination`), and the server that then runs on it
+(:mod:`.server`).
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dbops import runner
-from dbops.engines.mysql import gtid
-from dbops.engines.mysql.backup import LOG, STREAMS
+from dbops.engines.mysql import client, gtid, replay, server
+from dbops.engines.mysql.backup import LOG
 from dbops.engines.mysql.chain import File
 from dbops.engines.mysql.destination import Way
+from dbops.engines.mysql.flavor import MARIADB, MYSQL, Flavor
+from dbops.engines.mysql.gtid import Position
+from dbops.engines.mysql.server import Server
 from dbops.errors import CommandFailed, VerificationFailed
 from dbops.isolation import Cell
 from dbops.manifest import Manifest
@@ -64,16 +68,17 @@ def give(folder: Path, user: str) -> None:
         os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
 
 
-def put_back(
-    repo: Repository,
-    way: Way,
-    data_dir: Path,
-    work: Path,
-    user: str,
-    tell: Tell,
-    cell: Cell | None = None,
-) -> None:
-    """Unpack and prepare the backups of ``way`` in the empty ``data_dir``."""
+def put_back(repo: Repository, way: Way, at: Server, work: Path, limit: float, tell: Tell) -> None:
+    """Make the empty data directory of ``at`` what the backups of ``way`` hold.
+
+    ``limit`` bounds in seconds how long its server may take to answer, where one is needed.
+    """
+    _PUT_BACK[at.flavor.name](repo, way, at, work, limit, tell)
+
+
+def _prepared(repo: Repository, way: Way, at: Server, work: Path, limit: float, tell: Tell) -> None:
+    """Unpack and prepare files: a full backup and the increments after it."""
+    data_dir, user, cell = at.data_dir, at.user, at.cell
     for entry in way.entries:
         tell(f"restore of {entry.backup_id}")
         if entry.manifest.kind == "full":
@@ -88,6 +93,38 @@ def put_back(
     settle(data_dir, way.manifest)
 
 
+def _loaded(repo: Repository, way: Way, at: Server, work: Path, limit: float, tell: Tell) -> None:
+    """Make an empty server and let it carry a dump out, accounts and all."""
+    entry = way.entries[-1]
+    tell(f"restore of {entry.backup_id} into an empty server")
+    runner.check(server.initialize(at), tell)
+    with server.running(at, limit):
+        name, snapshot = _stored(entry, at.flavor)
+        repo.dump(snapshot, name, replay.writer(at.socket, at.flavor), tell)
+        with at.connect(60) as connection:
+            client.rows(connection, "FLUSH LOCAL PRIVILEGES")
+            _require_position(replay.reached(connection), way.manifest)
+
+
+def _stored(entry: Entry, kind: Flavor) -> tuple[str, str]:
+    """Return the name of a backup's stream, and the snapshot that holds it."""
+    name = kind.streams.get(entry.manifest.kind, "")
+    snapshot = entry.snapshots.get(name)
+    if snapshot is None:
+        raise VerificationFailed(
+            f"Backup {entry.backup_id} lacks its stream {name}: was it made by {kind.title}?"
+        )
+    return name, snapshot
+
+
+def _require_position(here: Position, manifest: Manifest) -> None:
+    if here != gtid.parse(manifest.stop_point):
+        raise VerificationFailed(
+            f"Backup {manifest.backup_id} came back at GTID {here} and its manifest says "
+            f"{manifest.stop_point}."
+        )
+
+
 def make(folder: Path, user: str) -> None:
     """Make an empty folder of the account's own."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -99,10 +136,7 @@ def make(folder: Path, user: str) -> None:
 
 def unpack(repo: Repository, entry: Entry, folder: Path, user: str, tell: Tell) -> None:
     """Unpack one stored stream into ``folder``; CommandFailed when it is not whole."""
-    name = STREAMS[entry.manifest.kind]
-    snapshot = entry.snapshots.get(name)
-    if snapshot is None:
-        raise VerificationFailed(f"Backup {entry.backup_id} lacks its stream {name}.")
+    name, snapshot = _stored(entry, MARIADB)
     consumer = Command(
         (_UNPACK, "-x", "-C", str(folder)),
         title=f"unpacking {entry.backup_id}",
@@ -135,12 +169,13 @@ def settle(data_dir: Path, manifest: Manifest) -> None:
     if found is None:
         raise CommandFailed(f"Backup {manifest.backup_id} does not say which GTID it is at.")
     text = found.read_text(encoding="utf-8").split("\t")
-    here = gtid.parse(text[2] if len(text) > 2 else "")
-    if here != gtid.parse(manifest.stop_point):
-        raise VerificationFailed(
-            f"Backup {manifest.backup_id} came back at GTID {here} and its manifest says "
-            f"{manifest.stop_point}."
-        )
+    _require_position(gtid.parse(text[2] if len(text) > 2 else ""), manifest)
     for pattern in _LEFT_BY_TOOL:
         for path in data_dir.glob(pattern):
             path.unlink()
+
+
+_PUT_BACK: dict[str, Callable[[Repository, Way, Server, Path, float, Tell], None]] = {
+    MARIADB.name: _prepared,
+    MYSQL.name: _loaded,
+}

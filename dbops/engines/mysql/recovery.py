@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pymysql
 
 from dbops import files
-from dbops.engines.mysql import client, heartbeat, members, rebuild, replay, server
+from dbops.engines.mysql import client, flavor, heartbeat, members, rebuild, replay, server
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.options import Options
 from dbops.engines.mysql.rebuild import Tell
@@ -67,17 +67,23 @@ def _note(path: Path, work: Work, former: Path | None, *, proven: bool) -> None:
     files.write(path, json.dumps(about) + "\n", shared=True)
 
 
-def _replay(opts: Options, work: Work, kept: str, tell: Tell) -> None:
+def place(opts: Options, work: Work) -> Server:
+    """Return the server of dbops's own that a restore works with, its folder made anew."""
     run_dir = work.folder / "run"
     rebuild.make(run_dir, opts.os_user)
-    place = Server(opts.config_file, opts.require_path("data_dir"), run_dir, opts.os_user)
-    way = work.way
+    kind = flavor.named(opts.flavor)
+    data_dir = opts.require_path("data_dir")
+    return Server(opts.config_file, data_dir, run_dir, opts.os_user, None, kind)
+
+
+def _replay(opts: Options, work: Work, kept: str, tell: Tell) -> None:
+    at, way = place(opts, work), work.way
     try:
-        with server.running(place, opts.restore_time_limit_seconds):
-            with place.connect(30) as connection:
+        with server.running(at, opts.restore_time_limit_seconds):
+            with at.connect(30) as connection:
                 replay.seed(connection, way.start)
-            position = replay.run(place, way.chain, way.start, way.until, tell)
-            with place.connect(60) as connection:
+            position = replay.run(at, way.chain, way.start, way.until, tell)
+            with at.connect(60) as connection:
                 sound(connection, opts.heartbeat_schema)
                 replay.begin_anew(connection, position, way.highest)
     except (DbopsError, pymysql.Error) as error:

@@ -11,17 +11,15 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dbops.engines.mysql import client, gtid
+from dbops.engines.mysql import flavor
 from dbops.engines.mysql.chain import Chain, Segment
 from dbops.engines.mysql.client import Connection
+from dbops.engines.mysql.flavor import MARIADB, Flavor
 from dbops.engines.mysql.gtid import Position
 from dbops.engines.mysql.server import Server
 from dbops.errors import VerificationFailed
 from dbops.runner import Command, check_pipe
 
-SKIPPED = 1_000_000
-_READER = "/usr/bin/mariadb-binlog"
-_WRITER = "/usr/bin/mariadb"
 _PACKET = "1073741824"
 
 Tell = Callable[[str], None]
@@ -29,14 +27,12 @@ Tell = Callable[[str], None]
 
 def seed(connection: Connection, position: Position) -> None:
     """Begin a new binary log that goes on from ``position``, as if all before had been in it."""
-    client.rows(connection, "RESET MASTER")
-    client.rows(connection, "SET GLOBAL gtid_slave_pos = ''")
-    client.rows(connection, "SET GLOBAL gtid_binlog_state = %s", [str(position)])
+    flavor.of(connection).seed(connection, position)
 
 
 def reached(connection: Connection) -> Position:
     """Return how far the server is."""
-    return gtid.parse(str(client.value(connection, "SELECT @@GLOBAL.gtid_binlog_pos") or ""))
+    return flavor.of(connection).position(connection)
 
 
 def run(
@@ -53,7 +49,8 @@ def run(
         files = [file.summary.path for file in segment.files]
         tell(f"replay of {len(files)} files of {segment.member} from {position or 'the beginning'}")
         left = stop(segment, until)
-        check_pipe(reader(files, position, left, server.user), writer(server.socket), tell)
+        source = reader(files, position, left, server.user, server.flavor)
+        check_pipe(source, writer(server.socket, server.flavor), tell)
         with server.connect(30) as connection:
             position = reached(connection)
     wanted = until if until is not None else _end(way.segments, start)
@@ -79,14 +76,14 @@ def _end(segments: Sequence[Segment], start: Position) -> Position:
 
 
 def reader(
-    files: Sequence[Path], start: Position, until: Position | None, user: str | None
+    files: Sequence[Path],
+    start: Position,
+    until: Position | None,
+    user: str | None,
+    kind: Flavor = MARIADB,
 ) -> Command:
     """Return the command that writes what is in ``files`` after ``start`` as statements."""
-    argv = [_READER, "--no-defaults", "--skip-gtid-strict-mode"]
-    if start.last:
-        argv.append(f"--start-position={start}")
-    if until is not None:
-        argv.append(f"--stop-position={until}")
+    argv = [kind.reader, "--no-defaults", *kind.replay(start, until)]
     return Command(
         (*argv, *(str(path) for path in files)),
         title="reading the binary log",
@@ -94,11 +91,11 @@ def reader(
     )
 
 
-def writer(socket: Path) -> Command:
+def writer(socket: Path, kind: Flavor = MARIADB) -> Command:
     """Return the command that carries statements out; it ends at the first that fails."""
     return Command(
         (
-            _WRITER,
+            kind.client,
             "--no-defaults",
             f"--socket={socket}",
             "--user=root",
@@ -115,8 +112,4 @@ def begin_anew(connection: Connection, position: Position, highest: Position) ->
 
     The history that was left behind may hold transactions that nobody has archived.
     """
-    for name, last in position.last.items():
-        number = max(last.number, highest.numbers().get(name, 0)) + SKIPPED
-        client.rows(connection, "SET SESSION gtid_domain_id = %s", [int(name)])
-        client.rows(connection, "SET SESSION gtid_seq_no = %s", [number])
-        client.rows(connection, "FLUSH TABLES")
+    flavor.of(connection).begin_anew(connection, position, highest)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dbops import aside, repository
 from dbops.contract import RestoreRequest
-from dbops.engines.mysql import destination, options, rebuild, recovery, server
+from dbops.engines.mysql import destination, flavor, options, rebuild, recovery, server
 from dbops.engines.mysql.destination import Way
 from dbops.engines.mysql.options import Options
 from dbops.errors import ConfigError, Refused
@@ -59,7 +59,7 @@ def plan_restore(target: Target, request: RestoreRequest) -> Plan:
     repo = repository.open_repository(target, opts)
     own = destination.own_files(data_dir, target.member) if occupied else []
     way = destination.choose(repo, request, own, live)
-    _same_version(way)
+    _same_version(opts, way)
     needed = way.bytes + way.log_bytes
     aside.refuse_without_space(data_dir, needed, f"backup {way.manifest.backup_id} with its log")
     former = aside.name(data_dir) if occupied else None
@@ -86,8 +86,8 @@ def _steps(
         Action(
             f"restore {', '.join(entry.backup_id for entry in way.entries)} to {data_dir} and "
             f"prepare it ({kept})",
-            partial(_put_back, opts, work, data_dir, lambda line: None),
-            watched=partial(_put_back, opts, work, data_dir),
+            partial(_put_back, opts, work, lambda line: None),
+            watched=partial(_put_back, opts, work),
         ),
     )
 
@@ -103,8 +103,9 @@ def fetch(opts: Options, work: Work, tell: rebuild.Tell) -> None:
     tell(f"{work.way.chain.files} files of binary log, to {work.way.until or work.way.chain.end}")
 
 
-def _put_back(opts: Options, work: Work, data_dir: Path, tell: rebuild.Tell) -> None:
-    rebuild.put_back(work.repo, work.way, data_dir, work.folder, opts.os_user, tell)
+def _put_back(opts: Options, work: Work, tell: rebuild.Tell) -> None:
+    place, limit = recovery.place(opts, work), opts.restore_time_limit_seconds
+    rebuild.put_back(work.repo, work.way, place, work.folder, limit, tell)
 
 
 def refuse_running(data_dir: Path) -> None:
@@ -157,8 +158,8 @@ def _occupied(data_dir: Path) -> bool:
     return True
 
 
-def _same_version(way: Way) -> None:
-    here, manifest = server.version(), way.manifest
+def _same_version(opts: Options, way: Way) -> None:
+    here, manifest = server.version(flavor.named(opts.flavor)), way.manifest
     if here != manifest.version:
         raise ConfigError(
             f"Backup {manifest.backup_id} was made by version {manifest.version} of the server and "

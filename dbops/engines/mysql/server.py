@@ -19,11 +19,18 @@ import pymysql
 from dbops import isolation
 from dbops.engines.mysql import client
 from dbops.engines.mysql.client import Connection
+from dbops.engines.mysql.flavor import MARIADB, Flavor
 from dbops.errors import CommandFailed, ConfigError, Unreachable
 from dbops.isolation import Cell
 from dbops.runner import Command, Running, capture, start
 
-PROGRAM = "/usr/sbin/mariadbd"
+FIRST = (
+    "INSTALL PLUGIN auth_socket SONAME 'auth_socket.so'",
+    "ALTER USER 'root'@'localhost' IDENTIFIED WITH auth_socket",
+    "INSERT INTO mysql.component (component_group_id, component_urn) "
+    "VALUES (1, 'file://component_validate_password')",
+)
+"""What a new MySQL is told while it is made."""
 _STOP_SECONDS = 600.0
 _VERSION = re.compile(r"Ver (\d+\.\d+)\.")
 
@@ -37,6 +44,7 @@ class Server:
     run_dir: Path
     user: str
     cell: Cell | None = None
+    flavor: Flavor = MARIADB
 
     @property
     def socket(self) -> Path:
@@ -55,27 +63,13 @@ class Server:
     def command(self) -> Command:
         """Return the command that it runs as: nothing replicates, nothing is scheduled."""
         argv = (
-            PROGRAM,
+            self.flavor.server,
             f"--defaults-file={self.config}",
             f"--datadir={self.data_dir}",
             f"--socket={self.socket}",
             f"--pid-file={self.run_dir / 'pid'}",
             f"--log-bin={self.data_dir / 'binlog'}",
-            "--skip-networking",
-            "--skip-slave-start",
-            "--skip-log-error",
-            "--read-only=0",
-            "--event-scheduler=OFF",
-            "--rpl-semi-sync-master-enabled=0",
-            "--max-allowed-packet=1073741824",
-            # CREATE TABLE … SELECT is one transaction in the log and two when a client carries it
-            # out: both get its number. The order is the chain's care (:mod:`.chain`).
-            "--gtid-strict-mode=0",
-            # What was logged as a statement is logged as one again, and keeps its name.
-            "--binlog-format=MIXED",
-            # Nobody writes here but the replay, and the server is shut down in order after it.
-            "--sync-binlog=0",
-            "--innodb-flush-log-at-trx-commit=0",
+            *self.flavor.private,
         )
         if self.cell is not None:
             return self.cell.command(argv, title="the scratch server")
@@ -83,12 +77,33 @@ class Server:
         return Command(argv, title="the server", user=user)
 
 
-def version() -> str:
+def initialize(server: Server) -> Command:
+    """Return the command that makes an empty MySQL in the empty data directory of ``server``.
+
+    Its root is known by the account of the operating system only, from the first moment on.
+    """
+    script = server.run_dir / "initialize.sql"
+    script.write_text("".join(f"{line};\n" for line in FIRST), encoding="utf-8")
+    script.chmod(0o644)
+    argv = (
+        server.flavor.server,
+        "--no-defaults",
+        "--initialize-insecure",
+        f"--datadir={server.data_dir}",
+        f"--init-file={script}",
+    )
+    title = "making an empty server"
+    if server.cell is not None:
+        return server.cell.command(argv, title=title)
+    return Command(argv, title=title, user=server.user if os.geteuid() == 0 else None)
+
+
+def version(flavor: Flavor = MARIADB) -> str:
     """Return the release series of the server programs on this host, such as ``10.11``."""
-    said = capture(Command((PROGRAM, "--version"), timeout_seconds=30)).stdout
+    said = capture(Command((flavor.server, "--version"), timeout_seconds=30)).stdout
     found = _VERSION.search(said)
     if found is None:
-        raise ConfigError(f"{PROGRAM} does not say its version: run provision.")
+        raise ConfigError(f"{flavor.server} does not say its version: run provision.")
     return found[1]
 
 

@@ -15,16 +15,12 @@ from itertools import pairwise
 
 import pymysql
 
-from dbops.engines.mysql import client, columns
+from dbops.engines.mysql import client, columns, flavor
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.client import name as quoted
 from dbops.engines.mysql.columns import Column
 from dbops.errors import CommandFailed
 
-_SETTINGS = (
-    "SET SESSION time_zone = '+00:00', sql_mode = '', sql_quote_show_create = 1, "
-    "max_statement_time = 0, lock_wait_timeout = 5, net_write_timeout = 3600"
-)
 _TABLES = (
     "SELECT table_schema, table_name, table_type, COALESCE(engine,''), "
     "COALESCE(data_length,0), create_time "
@@ -98,7 +94,7 @@ class Piece:
 
 def prepare(connection: Connection) -> None:
     """Make values read alike on every server, and let no limit of the server end a long read."""
-    client.rows(connection, _SETTINGS)
+    client.rows(connection, flavor.of(connection).session)
 
 
 def present(connection: Connection) -> frozenset[Table]:
@@ -161,7 +157,8 @@ def pieces(connection: Connection, table: Table) -> list[Piece]:
 def add_up(connection: Connection, piece: Piece) -> tuple[int, int]:
     """Return rows and sum of a piece; MovedError when the snapshot does not hold for its table."""
     table = piece.table
-    query = columns.total(table.place, table.columns, piece.where)
+    summing = flavor.of(connection).summing
+    query = columns.total(table.place, table.columns, piece.where, summing)
     count, total = _ask(connection, table, query)
     return int(count), int(total)
 

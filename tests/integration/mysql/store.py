@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from dbops.contract import Progress
-from dbops.engines.mysql import archive, backup, chain, gtid, stream
+from dbops.engines.mysql import archive, chain, flavor, gtid, stream
 from dbops.engines.mysql.chain import File
 from dbops.engines.mysql.destination import Way
 from dbops.engines.mysql.gtid import Position
@@ -25,7 +25,7 @@ from tests.integration.mysql.machine import Member
 
 def stream_command(member: Member, asked: str) -> Command:
     """Return what the forced command of the stream account becomes on a member."""
-    found = stream.arguments(asked, member.config, "mysql")
+    found = stream.arguments(asked, stream.Given(member.config))
     assert found is not None
     return Command(("mariadb-backup", *found), user="mysql" if os.geteuid() == 0 else None)
 
@@ -56,16 +56,16 @@ class Store:
         lines: list[str] = []
         sink = Command(("dd", f"of={self.folder / name}", "bs=1M", "status=none"))
         check_pipe(stream_command(member, asked), sink, lines.append)
-        said = backup.read_log(lines)
+        said = flavor.MARIADB.backup_log(lines)
         entry = Entry(
             manifest=self._manifest(name, kind, parent, said),
-            snapshots={backup.STREAMS[kind]: name},
+            snapshots={flavor.MARIADB.streams[kind]: name},
         )
         self.entries.append(entry)
         return entry
 
     @staticmethod
-    def _manifest(name: str, kind: Kind, parent: Entry | None, said: backup.Said) -> Manifest:
+    def _manifest(name: str, kind: Kind, parent: Entry | None, said: flavor.Said) -> Manifest:
         now = datetime.now(UTC)
         return Manifest(
             engine="mysql",

@@ -49,8 +49,8 @@ def rebuilt(
     for name in ("data", "run"):
         rebuild.make(work / name, "mysql")
     way = store.way(files, until)
-    rebuild.put_back(store.repo, way, work / "data", work, "mysql", lambda text: None)
     place = Server(folder / "own" / "my.cnf", work / "data", work / "run", "mysql")
+    rebuild.put_back(store.repo, way, place, work, 60, lambda text: None)
     with server.running(place, 60):
         with place.connect() as connection:
             replay.seed(connection, way.start)
@@ -254,10 +254,9 @@ def test_a_torn_stream_is_no_backup(own: Member, store: Store, folder: Path) -> 
     path = store.folder / entry.snapshots["base.mbstream"]
     subprocess.run(["truncate", "-s", "-100000", str(path)], check=True)
     rebuild.make(folder / "torn", "mysql")
+    place = Server(folder / "own" / "my.cnf", folder / "torn", folder, "mysql")
     with pytest.raises((CommandFailed, VerificationFailed)):
-        rebuild.put_back(
-            store.repo, store.way([]), folder / "torn", folder, "mysql", lambda text: None
-        )
+        rebuild.put_back(store.repo, store.way([]), place, folder, 60, lambda text: None)
 
 
 def test_new_transactions_are_never_taken_for_the_history_left_behind(

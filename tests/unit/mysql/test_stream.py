@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
 from dbops.engines.mysql import backup, options, stream
+from dbops.engines.mysql.flavor import MARIADB, MYSQL, Said
 from dbops.errors import ConfigError, VerificationFailed
 from tests.unit.mysql.made import target
 
@@ -17,10 +19,10 @@ LOG = """[00] 21:54:56 mariabackup: The latest check point (for incremental): '4
 
 
 def test_a_full_and_an_incremental_backup_are_streamed() -> None:
-    full = stream.arguments("full", Path("/etc/mysql/dbops.cnf"), "mysql")
+    full = stream.arguments("full", stream.Given())
     assert full is not None
     assert "--stream=mbstream" in full
-    more = stream.arguments("incremental 12345", Path("/etc/mysql/dbops.cnf"), "mysql")
+    more = stream.arguments("incremental 12345", stream.Given())
     assert more == (*full, "--incremental-lsn=12345")
 
 
@@ -59,7 +61,7 @@ def test_arguments_of_its_own_line_are_not_the_callers(monkeypatch: pytest.Monke
 
 
 def test_the_log_tells_position_and_checkpoint() -> None:
-    assert backup.read_log(LOG.splitlines()) == backup.Said("495041530", "0-1-19")
+    assert MARIADB.backup_log(LOG.splitlines()) == Said("495041530", "0-1-19")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_the_log_tells_position_and_checkpoint() -> None:
 def test_a_log_that_lacks_something_is_no_backup(missing: str, words: str) -> None:
     lines = [line for line in LOG.splitlines() if missing not in line]
     with pytest.raises(VerificationFailed, match=words):
-        backup.read_log(lines)
+        MARIADB.backup_log(lines)
 
 
 def test_the_call_verifies_the_host_and_names_the_key(tmp_path: Path) -> None:
@@ -92,6 +94,44 @@ def test_an_option_of_another_part_is_asked_for_in_words(tmp_path: Path) -> None
         options.read(target(tmp_path, "drill", misspelt=1))
 
 
-def test_a_flavor_that_is_not_operated_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'mysql' is not operated yet"):
-        options.read(target(tmp_path, "drill", flavor="mysql"))
+UUID = "b372c3d5-e938-11f1-808f-2e9daacd4fc4"
+
+
+def test_mysql_streams_a_dump_with_the_gtid_of_its_snapshot() -> None:
+    given = stream.Given(flavor="mysql")
+    found = stream.arguments("full", given)
+    assert found is not None
+    assert {"--single-transaction", "--source-data=2", "--set-gtid-purged=ON"} <= set(found)
+    assert "--ignore-table=mysql.slave_master_info" in found
+    assert stream.arguments("incremental 12345", given) is None
+
+
+def test_a_dump_is_passed_on_and_its_gtid_and_end_are_seen() -> None:
+    text = (
+        b"-- MySQL dump\nSET @@GLOBAL.GTID_PURGED=/*!80000 '+'*/ '" + UUID.encode()
+        + b":1-9,\n" + UUID.encode() + b":t:1';\n" + b"x" * 300_000 + b"\n-- Dump completed on"
+    )  # fmt: skip
+    sink, seen = io.BytesIO(), stream.Passed()
+    seen.all(io.BytesIO(text), sink)
+    assert sink.getvalue() == text
+    assert (seen.position, seen.whole) == (f"{UUID}:1-9,{UUID}:t:1", True)
+    torn = stream.Passed()
+    torn.all(io.BytesIO(text[:200_000]), io.BytesIO())
+    assert not torn.whole
+
+
+def test_what_is_said_of_a_dump_is_read() -> None:
+    lines = [f"The dump is at the GTID set '{UUID}:1-9,{UUID}:t:1'", "completed OK!"]
+    assert MYSQL.backup_log(lines) == Said("", f"{UUID}:1-9,{UUID}:t:1-1")
+    with pytest.raises(VerificationFailed, match="did not end well: error 1045"):
+        MYSQL.backup_log(["mysqldump: Got error 1045"])
+    with pytest.raises(VerificationFailed, match="names no GTID"):
+        MYSQL.backup_log(lines[1:])
+
+
+def test_an_increment_of_mysql_is_refused_in_words() -> None:
+    backup.require_kind(MYSQL, "full")
+    with pytest.raises(ConfigError, match="MySQL has no incremental backup here: take a full one"):
+        backup.require_kind(MYSQL, "incremental")
+    with pytest.raises(ConfigError, match="take a full one or an incremental one"):
+        backup.require_kind(MARIADB, "differential")

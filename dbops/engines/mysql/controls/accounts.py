@@ -25,17 +25,47 @@ _POWERS = frozenset(
         "REPLICATION SLAVE ADMIN",
         "REPLICATION MASTER ADMIN",
         "SLAVE MONITOR",
+        # MySQL's
+        "BACKUP_ADMIN",
+        "BINLOG_ADMIN",
+        "CLONE_ADMIN",
+        "CONNECTION_ADMIN",
+        "ENCRYPTION_KEY_ADMIN",
+        "GROUP_REPLICATION_ADMIN",
+        "PERSIST_RO_VARIABLES_ADMIN",
+        "REPLICATION CLIENT",
+        "REPLICATION_APPLIER",
+        "REPLICATION_SLAVE_ADMIN",
+        "ROLE_ADMIN",
+        "SERVICE_CONNECTION_ADMIN",
+        "SESSION_VARIABLES_ADMIN",
+        "SET_ANY_DEFINER",
+        "SYSTEM_USER",
+        "SYSTEM_VARIABLES_ADMIN",
     )
 )
-_READS = frozenset(("PROCESS", "BINLOG MONITOR", "SLAVE MONITOR", "RELOAD", "CONNECTION ADMIN"))
+_READS = frozenset(
+    (
+        "PROCESS",
+        "BINLOG MONITOR",
+        "SLAVE MONITOR",
+        "REPLICATION CLIENT",
+        "RELOAD",
+        "CONNECTION ADMIN",
+    )
+)
+_LOG = frozenset(("REPLICATION SLAVE", "BINLOG MONITOR", "REPLICATION CLIENT"))
 _OWN = {
     "root": _POWERS,
     "mysql": _READS | {"REPLICATION SLAVE ADMIN", "REPLICATION MASTER ADMIN"},
     "mariadb.sys": frozenset(),
+    "mysql.sys": _POWERS,
+    "mysql.session": _POWERS,
+    "mysql.infoschema": _POWERS,
     "dbops": _READS - {"RELOAD", "CONNECTION ADMIN"},
     "dbops_backup": _READS - {"CONNECTION ADMIN"},
-    "dbops_binlog": frozenset(("REPLICATION SLAVE", "BINLOG MONITOR")),
-    "dbops_replication": frozenset(("REPLICATION SLAVE", "BINLOG MONITOR")),
+    "dbops_binlog": _LOG,
+    "dbops_replication": _LOG,
     "dbops_migrate": _READS | {"REPLICATION SLAVE", "READ_ONLY ADMIN", "REPLICATION SLAVE ADMIN"},
 }
 _WEAK = ("mysql_old_password", "mysql_native_password")
@@ -66,6 +96,7 @@ def system_tables(facts: Facts) -> Finding:
     allowed = {_quoted(name) for name in facts.options.administrators} | {
         "'root'@'localhost'",
         "'mariadb.sys'@'localhost'",
+        "'mysql.session'@'localhost'",
     }
     problems = [
         f"{grantee} may {right} in the database mysql"

@@ -76,6 +76,12 @@ class Facts:
         return self.proc / str(self.process)
 
 
+def accounts_of(flavor: str, rows: Callable[[str], Sequence[Row]]) -> tuple[Account, ...]:
+    """Return every account and role that ``rows`` finds in the tables of a flavour."""
+    query, read = _ACCOUNTS[flavor]
+    return tuple(read(*row) for row in rows(query))
+
+
 def account(host: str, user: str, text: str) -> Account:
     """Read an account out of the server's own JSON."""
     known = json.loads(text)
@@ -92,3 +98,27 @@ def account(host: str, user: str, text: str) -> Account:
         ssl=int(known.get("ssl_type", 0)),
         ways=tuple(ways),
     )
+
+
+def columns_account(
+    host: str, user: str, plugin: str, secret: str, ssl: str, locked: str, expired: str
+) -> Account:
+    """Read an account out of MySQL's columns; a role is one that never could log in."""
+    return Account(
+        user=str(user),
+        host=str(host),
+        role=(locked, expired, secret) == ("Y", "Y", ""),
+        locked=locked == "Y",
+        ssl=int(bool(ssl)),
+        ways=((str(plugin), str(secret)),),
+    )
+
+
+_ACCOUNTS: dict[str, tuple[str, Callable[..., Account]]] = {
+    "mariadb": ("SELECT Host, User, Priv FROM mysql.global_priv ORDER BY User, Host", account),
+    "mysql": (
+        "SELECT Host, User, plugin, HEX(authentication_string), ssl_type, account_locked, "
+        "password_expired FROM mysql.user ORDER BY User, Host",
+        columns_account,
+    ),
+}

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dbops.controls import Finding, Rule, permissions, verdict
+from dbops.engines.mysql import flavor
 from dbops.engines.mysql.controls.facts import Facts
 from dbops.runner import Command, capture
 
 _NO_SHELLS = ("nologin", "false")
 _HISTORIES = (".mysql_history", ".mariadb_history")
 _PROFILES = ("etc/profile", "etc/environment", "etc/bash.bashrc", "etc/default/mariadb")
-_PACKAGE = "mariadb-server"
 
 
 def own_disk(facts: Facts) -> Finding:
@@ -156,11 +156,12 @@ def configuration(facts: Facts) -> Finding:
 
 def patches(facts: Facts) -> Finding:
     """MY-14."""
-    said = capture(Command(("apt-cache", "policy", _PACKAGE), timeout_seconds=60)).stdout
+    package = flavor.named(facts.options.flavor).package
+    said = capture(Command(("apt-cache", "policy", package), timeout_seconds=60)).stdout
     found = dict(line.strip().split(": ", 1) for line in said.splitlines() if ": " in line.strip())
     here, newest = found.get("Installed", "(none)"), found.get("Candidate", "(none)")
     if here == "(none)":
-        return verdict([f"{_PACKAGE} is not an installed package"])
+        return verdict([f"{package} is not an installed package"])
     problems = [f"{newest} is to be had and {here} is installed"] if here != newest else []
     return verdict(problems, here)
 

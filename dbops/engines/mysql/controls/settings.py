@@ -15,12 +15,25 @@ _EXAMPLES = ("test", "sakila", "world", "employees", "example")
 
 def passwords(facts: Facts) -> Finding:
     """MY-08."""
+    return verdict(_PASSWORDS[facts.options.flavor](facts), "strength and reuse are checked")
+
+
+def _by_plugins(facts: Facts) -> list[str]:
     problems = []
     if not any(name in facts.plugins for name in _COMPLEXITY):
         problems.append("no plugin looks at the strength of passwords")
     if "password_reuse_check" not in facts.plugins:
         problems.append("no plugin keeps old passwords from coming back")
-    return verdict(problems, "strength and reuse are checked")
+    return problems
+
+
+def _by_settings(facts: Facts) -> list[str]:
+    problems = []
+    if not facts.setting("validate_password.length"):
+        problems.append("no component looks at the strength of passwords")
+    if {facts.setting(name) for name in ("password_history", "password_reuse_interval")} <= {"0"}:
+        problems.append("nothing keeps old passwords from coming back")
+    return problems
 
 
 def listening(facts: Facts) -> Finding:
@@ -124,13 +137,29 @@ def logging(facts: Facts) -> Finding:
     problems = []
     if not facts.setting("log_error") and not _journal(facts):
         problems.append("errors are logged nowhere")
+    problems += _LOGGING[facts.options.flavor](facts)
+    return verdict(problems, "errors, refused logins and what else the server can log")
+
+
+def _audited(facts: Facts) -> list[str]:
+    problems = []
     if int(facts.setting("log_warnings") or "0") < 2:
         problems.append(f"log_warnings is {facts.setting('log_warnings')}")
     if "SERVER_AUDIT" not in {name.upper() for name in facts.plugins}:
         problems.append("the audit plugin is not loaded")
     elif facts.setting("server_audit_logging") != "ON":
         problems.append("the audit plugin does not log")
-    return verdict(problems, "errors, refused logins and audited events")
+    return problems
+
+
+def _noted(facts: Facts) -> list[str]:
+    """MySQL has no audit plugin that is free: refused logins are among its notes."""
+    level = facts.setting("log_error_verbosity")
+    return [f"log_error_verbosity is {level}, which leaves refused logins out"] * (level != "3")
+
+
+_PASSWORDS = {"mariadb": _by_plugins, "mysql": _by_settings}
+_LOGGING = {"mariadb": _audited, "mysql": _noted}
 
 
 def _journal(facts: Facts) -> bool:

@@ -1,0 +1,306 @@
+"""What differs between MariaDB and MySQL itself: programs, statements, options, the log's names.
+
+A flavour is chosen by the target's option, or by what a server says of itself. What is *not* here:
+the form of a GTID (:mod:`.gtid`) and of the log (:mod:`.binlog`), which tell by themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dbops.engines.mysql import client, columns, gtid
+from dbops.engines.mysql.client import Connection
+from dbops.engines.mysql.columns import Summing
+from dbops.engines.mysql.gtid import Position
+from dbops.errors import VerificationFailed
+
+SKIPPED = 1_000_000
+_NAMES = (("Replica_", "Slave_"), ("Source", "Master"), ("Channel_Name", "Connection_name"))
+_CHECKPOINT = re.compile(r"The latest check point \(for incremental\): '(\d+)'")
+_GTID = re.compile(r"binlog position: .*GTID of the last change '([^']*)'")
+_COPIED = re.compile(r"Redo log \(from LSN (\d+) to (\d+)\) was copied")
+_DUMPED = re.compile(r"The dump is at the GTID set '([^']+)'")
+_GRAVE = re.compile(r"\b(?:ERROR|FATAL|error|failed)\b.*")
+_SINGLE = re.compile(r":(\d+)(?=[,:]|$)")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the tool's log says of a stream: where an increment goes on, and the GTID it is at."""
+
+    checkpoint: str
+    position: str
+
+
+@dataclass(frozen=True)
+class Flavor:
+    """One of the two servers. Programs are paths, statements are SQL.
+
+    ``streams`` are the backups that its tool can make, by kind, and the name of what is stored.
+    ``private`` are options of a server that dbops starts for itself. ``wanted`` are settings
+    without which a backup, a replay or a crash would lose something.
+    """
+
+    name: str
+    title: str
+    server: str
+    client: str
+    reader: str
+    package: str
+    streams: Mapping[str, str]
+    private: tuple[str, ...]
+    wanted: Mapping[str, str]
+    session: str
+    links: str
+    log_end: str
+    log_start: str
+    readers: str
+    life: str
+    backup_log: Callable[[Sequence[str]], Said]
+    semi_sync: str
+    written: str
+    summing: Summing
+    position: Callable[[Connection], Position]
+    seed: Callable[[Connection, Position], None]
+    begin_anew: Callable[[Connection, Position, Position], None]
+    replay: Callable[[Position, Position | None], tuple[str, ...]]
+    follow: Callable[[int, Path], tuple[str, ...]]
+
+    def following(self, connection: Connection) -> list[dict[str, Any]]:
+        """Return how a server follows others, one row for each, in MariaDB's names."""
+        return [
+            {_plain(name): found for name, found in row.items()}
+            for row in client.records(connection, self.links)
+        ]
+
+
+def _plain(name: str) -> str:
+    """Return MariaDB's name of a column of the replica's status."""
+    for new, old in _NAMES:
+        name = name.replace(new, old)
+    return name
+
+
+def named(name: str) -> Flavor:
+    """Return the flavour that a target names."""
+    return _ALL[name]
+
+
+def of(connection: Connection) -> Flavor:
+    """Return the flavour of the server at the other end."""
+    return MARIADB if "mariadb" in str(getattr(connection, "server_version", "")).lower() else MYSQL
+
+
+def _mariadb_position(connection: Connection) -> Position:
+    return gtid.parse(str(client.value(connection, "SELECT @@GLOBAL.gtid_current_pos") or ""))
+
+
+def _mariadb_seed(connection: Connection, position: Position) -> None:
+    client.rows(connection, "RESET MASTER")
+    client.rows(connection, "SET GLOBAL gtid_slave_pos = ''")
+    client.rows(connection, "SET GLOBAL gtid_binlog_state = %s", [str(position)])
+
+
+def _mariadb_begin_anew(connection: Connection, position: Position, highest: Position) -> None:
+    for name, last in position.last.items():
+        number = max(last.number, highest.numbers().get(name, 0)) + SKIPPED
+        client.rows(connection, "SET SESSION gtid_domain_id = %s", [int(name)])
+        client.rows(connection, "SET SESSION gtid_seq_no = %s", [number])
+        client.rows(connection, "FLUSH TABLES")
+
+
+def _mariadb_replay(start: Position, until: Position | None) -> tuple[str, ...]:
+    given = ["--skip-gtid-strict-mode"]
+    if start.last:
+        given.append(f"--start-position={start}")
+    if until is not None:
+        given.append(f"--stop-position={until}")
+    return tuple(given)
+
+
+def _mariadb_follow(server_id: int, ca_file: Path) -> tuple[str, ...]:
+    return (
+        f"--stop-never-slave-server-id={server_id}",
+        f"--ssl-ca={ca_file}",
+        "--ssl-verify-server-cert",
+    )
+
+
+def _mariadb_log(lines: Sequence[str]) -> Said:
+    text = "\n".join(lines)
+    _require_good_end("mariadb-backup", lines)
+    checkpoint, position = _CHECKPOINT.search(text), _GTID.search(text)
+    if checkpoint is None or not _COPIED.search(text):
+        raise VerificationFailed("mariadb-backup ended well and yet names no redo position.")
+    if position is None:
+        raise VerificationFailed(
+            "mariadb-backup names no GTID: the member keeps no binary log, so run provision."
+        )
+    return Said(checkpoint[1], str(gtid.parse(position[1])))
+
+
+def _require_good_end(tool: str, lines: Sequence[str]) -> None:
+    if not any(line.rstrip().endswith("completed OK!") for line in lines):
+        grave = [match[0] for line in lines if (match := _GRAVE.search(line))]
+        words = grave[-1] if grave else "its log has no last line"
+        raise VerificationFailed(f"{tool} did not end well: {words[:200]}.")
+
+
+def _mysql_log(lines: Sequence[str]) -> Said:
+    _require_good_end("mysqldump", lines)
+    position = _DUMPED.search("\n".join(lines))
+    if position is None:
+        raise VerificationFailed(
+            "mysqldump names no GTID: the member keeps no binary log, so run provision."
+        )
+    return Said("", str(gtid.parse(_exact(position[1]))))
+
+
+def _exact(text: str) -> str:
+    """Return what a server says of its set: to it, a number alone is a set of one."""
+    return _SINGLE.sub(r":\1-\1", text.replace("\n", ""))
+
+
+def _mysql_position(connection: Connection) -> Position:
+    return gtid.parse(_exact(str(client.value(connection, "SELECT @@GLOBAL.gtid_executed") or "")))
+
+
+def _mysql_seed(connection: Connection, position: Position) -> None:
+    """Only a log's second file says what had been executed before, so the first is let go."""
+    client.rows(connection, "RESET BINARY LOGS AND GTIDS")
+    client.rows(connection, "SET GLOBAL gtid_purged = %s", [str(position)])
+    client.rows(connection, "FLUSH BINARY LOGS")
+    newest = str(client.value(connection, MYSQL.log_end))
+    client.rows(connection, "PURGE BINARY LOGS TO %s", [newest])
+
+
+def _mysql_begin_anew(connection: Connection, position: Position, highest: Position) -> None:
+    """A restored server has a history of its own, which begins with this."""
+    client.rows(connection, "FLUSH TABLES")
+
+
+def _mysql_replay(start: Position, until: Position | None) -> tuple[str, ...]:
+    given = [f"--exclude-gtids={start}"] if start.last else []
+    return (*given, f"--include-gtids={until}") if until is not None else tuple(given)
+
+
+def _mysql_follow(server_id: int, ca_file: Path) -> tuple[str, ...]:
+    return (
+        f"--connection-server-id={server_id}",
+        f"--ssl-ca={ca_file}",
+        "--ssl-mode=VERIFY_IDENTITY",
+    )
+
+
+_DURABLE = {
+    "log_bin": "ON",
+    "sync_binlog": "1",
+    "innodb_flush_log_at_trx_commit": "1",
+    "innodb_doublewrite": "ON",
+    "binlog_format": "ROW",
+}
+_PRIVATE = (
+    "--skip-networking",
+    "--skip-log-error",
+    "--read-only=0",
+    "--event-scheduler=OFF",
+    "--max-allowed-packet=1073741824",
+    # Nobody writes here but the replay, and the server is shut down in order after it.
+    "--sync-binlog=0",
+    "--innodb-flush-log-at-trx-commit=0",
+)
+_SESSION = (
+    "SET SESSION time_zone = '+00:00', sql_mode = '', sql_quote_show_create = 1, "
+    "lock_wait_timeout = 5, net_write_timeout = 3600, "
+)
+_LIFE = (
+    "SELECT UNIX_TIMESTAMP(create_time) FROM information_schema.tables "
+    "WHERE table_schema = 'mysql' AND table_name = 'innodb_index_stats'"
+)
+
+MARIADB = Flavor(
+    name="mariadb",
+    title="MariaDB",
+    server="/usr/sbin/mariadbd",
+    client="/usr/bin/mariadb",
+    reader="/usr/bin/mariadb-binlog",
+    package="mariadb-server",
+    streams={"full": "base.mbstream", "incremental": "incremental.mbstream"},
+    private=(
+        *_PRIVATE,
+        "--skip-slave-start",
+        "--rpl-semi-sync-master-enabled=0",
+        # CREATE TABLE … SELECT is one transaction in the log and two when a client carries it
+        # out: both get its number. The order is the chain's care (:mod:`.chain`).
+        "--gtid-strict-mode=0",
+        # What was logged as a statement is logged as one again, and keeps its name.
+        "--binlog-format=MIXED",
+    ),
+    wanted={**_DURABLE, "log_slave_updates": "ON", "gtid_strict_mode": "ON"},
+    session=_SESSION + "max_statement_time = 0",
+    links="SHOW ALL SLAVES STATUS",
+    log_end="SHOW MASTER STATUS",
+    log_start="Gtid_list",
+    readers="SELECT COUNT(*) FROM information_schema.processlist WHERE command = 'Binlog Dump' "
+    "AND user = 'dbops_replication'",
+    life=_LIFE,
+    backup_log=_mariadb_log,
+    semi_sync="Rpl_semi_sync_master",
+    written="SHOW GLOBAL STATUS LIKE 'Binlog_bytes_written'",
+    summing=columns.MARIADB,
+    position=_mariadb_position,
+    seed=_mariadb_seed,
+    begin_anew=_mariadb_begin_anew,
+    replay=_mariadb_replay,
+    follow=_mariadb_follow,
+)
+MYSQL = Flavor(
+    name="mysql",
+    title="MySQL",
+    server="/usr/sbin/mysqld",
+    client="/usr/bin/mysql",
+    reader="/usr/bin/mysqlbinlog",
+    package="mysql-server-core",
+    streams={"full": "base.sql"},
+    private=(
+        *_PRIVATE,
+        "--super-read-only=0",
+        "--skip-replica-start",
+        "--gtid-mode=ON",
+        "--enforce-gtid-consistency=ON",
+        "--log-replica-updates=ON",
+        "--mysqlx=0",
+        "--secure-file-priv=NULL",
+        "--loose-rpl-semi-sync-source-enabled=0",
+    ),
+    wanted={
+        **_DURABLE,
+        "log_replica_updates": "ON",
+        "gtid_mode": "ON",
+        "enforce_gtid_consistency": "ON",
+        "replica_preserve_commit_order": "ON",
+    },
+    session=_SESSION + "max_execution_time = 0, information_schema_stats_expiry = 0",
+    links="SHOW REPLICA STATUS",
+    log_end="SHOW BINARY LOG STATUS",
+    log_start="Previous_gtids",
+    readers="SELECT COUNT(*) FROM performance_schema.threads "
+    "WHERE processlist_command = 'Binlog Dump GTID' AND processlist_user = 'dbops_replication'",
+    life="SELECT @@server_uuid",
+    backup_log=_mysql_log,
+    semi_sync="Rpl_semi_sync_source",
+    written="SELECT 'written', sum_number_of_bytes_write "
+    "FROM performance_schema.file_summary_by_event_name "
+    "WHERE event_name = 'wait/io/file/sql/binlog'",
+    summing=columns.MYSQL,
+    position=_mysql_position,
+    seed=_mysql_seed,
+    begin_anew=_mysql_begin_anew,
+    replay=_mysql_replay,
+    follow=_mysql_follow,
+)
+_ALL = {one.name: one for one in (MARIADB, MYSQL)}
