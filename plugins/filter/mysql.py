@@ -16,13 +16,16 @@ def grant(address: str, name: str, privileges: list[str]) -> dict[str, Any]:
     return {"user": name, "host": address, "privileges": privileges}
 
 
-def option_file(password: str, user: str) -> str:
+VERIFY = {"mariadb": "ssl-verify-server-cert", "mysql": "ssl-mode=VERIFY_IDENTITY"}
+
+
+def option_file(password: str, user: str, flavor: str = "mariadb") -> str:
     """Return an option file for ``user``, the password escaped as the client expects it."""
     escaped = password.replace("\\", "\\\\").replace('"', '\\"')
     return (
         f'# Managed by dbops.\n[client]\nuser={user}\npassword="{escaped}"\n'
         "ssl-ca=/etc/dbops/tls/ca.crt\nssl-cert=/etc/dbops/tls/host.crt\n"
-        "ssl-key=/etc/dbops/tls/host.key\nssl-verify-server-cert\n"
+        f"ssl-key=/etc/dbops/tls/host.key\n{VERIFY[flavor]}\n"
     )
 
 
@@ -41,8 +44,10 @@ def reader(member: str, cluster: str, restart: bool) -> dict[str, Any]:
 def errant(position: str, state: str) -> str:
     """Return the transactions of ``position`` that a server with the log ``state`` never had.
 
-    Both are lists of GTIDs, ``state`` with the last one of every origin.
+    Both are lists of MariaDB's GTIDs, ``state`` with the last one of every origin, or MySQL's sets.
     """
+    if ":" in position:
+        return _beyond(_sets(position), _sets(state))
     known = {(domain, origin): number for domain, origin, number in _gtids(state)}
     missing = [
         f"{domain}-{origin}-{number}"
@@ -55,6 +60,40 @@ def errant(position: str, state: str) -> str:
 def _gtids(text: str) -> list[tuple[int, int, int]]:
     parts = [part.strip().split("-") for part in (text or "").split(",") if part.strip()]
     return [(int(domain), int(origin), int(number)) for domain, origin, number in parts]
+
+
+def _sets(text: str) -> dict[str, list[tuple[int, int]]]:
+    """Return the intervals of each server, or server and tag, in MySQL's set."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    for part in (text or "").split(","):
+        name, *words = part.strip().split(":")
+        history = name
+        for word in words:
+            if word[0].isdigit():
+                first, _, last = word.partition("-")
+                found.setdefault(history, []).append((int(first), int(last or first)))
+            else:
+                history = f"{name}:{word}"
+    return found
+
+
+def _beyond(
+    mine: dict[str, list[tuple[int, int]]], theirs: dict[str, list[tuple[int, int]]]
+) -> str:
+    """Return what of one set is not in another, as a set."""
+    missing = []
+    for history, intervals in sorted(mine.items()):
+        for first, last in intervals:
+            start = first
+            for low, high in sorted(theirs.get(history, [])):
+                if high < start or low > last:
+                    continue
+                if low > start:
+                    missing.append(f"{history}:{start}-{low - 1}")
+                start = high + 1
+            if start <= last:
+                missing.append(f"{history}:{start}-{last}")
+    return ",".join(missing)
 
 
 class FilterModule:

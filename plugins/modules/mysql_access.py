@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: bring all accounts and privileges of a MariaDB server in order."""
+"""Ansible module: bring all accounts and privileges of a server in order."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ try:
     # mitogen carries over only what a module imports by its full name: every part of the package.
     from ansible.module_utils.mysql_access import (  # noqa: F401
         catalog,
+        catalog_mysql,
         declaration,
+        dialect,
         digest,
         plan,
+        sha2,
     )
     from ansible.module_utils.mysql_access.converge import converge
     from ansible.module_utils.mysql_access.names import AccessError
@@ -32,7 +35,7 @@ description:
     and so is an empty database C(test).
   - C(ALL) is replaced by the privileges that this server knows on that level, and compared one by
     one, so it never makes a change twice.
-  - Never touched are privileges of O(superusers) and the account C(mariadb.sys). Nothing else is
+  - Never touched are privileges of O(superusers) and the server's own accounts. Nothing else is
     ever dropped.
   - Names are taken literally; in the name of a database C(_) and C(%) are no patterns.
   - Passwords are compared with, and sent as, the digests that the server stores; neither its logs
@@ -68,9 +71,11 @@ options:
       name: {description: Name., type: str, required: true}
       host: {description: Where it may come from., type: str, default: "%"}
       plugin:
-        description: How it logs in; C(ed25519), C(mysql_native_password) or C(unix_socket).
+        description: >-
+          How it logs in. MariaDB has C(ed25519), which is its default, and
+          C(mysql_native_password); MySQL has C(caching_sha2_password). Both can tell by
+          C(unix_socket) who runs the client.
         type: str
-        default: ed25519
       password:
         description: Its password, or the digest that the plugin stores. Left alone when not given.
         type: str
@@ -185,7 +190,7 @@ HOST = _options("str", "host", default="%")
 USER = {
     **NAME,
     **HOST,
-    **_options("str", "plugin", default="ed25519"),
+    **_options("str", "plugin"),
     **_options("str", "password", no_log=True),
     **_options("str", "require", default="NONE"),
     **_options("bool", "locked", default=False),

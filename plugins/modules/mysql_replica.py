@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: make a MariaDB server the replica of another one, or free it."""
+"""Ansible module: make a server the replica of another one, or free it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.mysql_server.flavor import ALL, MARIADB, Flavor, rows
 
 DOCUMENTATION = r"""
 module: mysql_replica
@@ -23,7 +24,7 @@ options:
     choices: [present, absent]
     default: present
   data_dir:
-    description: Data directory, where the server keeps what is configured.
+    description: Data directory, where MariaDB keeps what is configured.
     type: path
     required: true
   host:
@@ -52,6 +53,11 @@ options:
     description: Its key.
     type: path
     default: /etc/dbops/tls/host.key
+  flavor:
+    description: Which server it is.
+    type: str
+    choices: [mariadb, mysql]
+    default: mariadb
   timeout_seconds:
     description: How long to wait for the threads.
     type: int
@@ -96,6 +102,7 @@ ARGUMENTS: dict[str, Any] = {
     "cert_file": {"type": "path", "default": "/etc/dbops/tls/host.crt"},
     "key_file": {"type": "path", "default": "/etc/dbops/tls/host.key"},
     "timeout_seconds": {"type": "int", "default": 60},
+    "flavor": {"type": "str", "choices": ["mariadb", "mysql"], "default": "mariadb"},
     "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
 }
 # Where the server's own file master.info keeps each of them, counted from its first line.
@@ -109,17 +116,6 @@ LINES = {
     "cert_file": 11,
     "key_file": 13,
     "verify": 14,
-}
-CLAUSES = {
-    "host": "MASTER_HOST",
-    "user": "MASTER_USER",
-    "password": "MASTER_PASSWORD",
-    "port": "MASTER_PORT",
-    "ssl": "MASTER_SSL",
-    "ca_file": "MASTER_SSL_CA",
-    "cert_file": "MASTER_SSL_CERT",
-    "key_file": "MASTER_SSL_KEY",
-    "verify": "MASTER_SSL_VERIFY_SERVER_CERT",
 }
 
 
@@ -146,19 +142,16 @@ def quoted(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def statement(wanted: dict[str, str]) -> str:
-    """Return the SQL that configures and starts replication.
-
-    What the server wrote itself counts as received (MASTER_DEMOTE_TO_SLAVE), so that a former
-    primary goes on after its own last transaction.
-    """
+def statement(wanted: dict[str, str], flavor: Flavor = MARIADB) -> str:
+    """Return the SQL that configures and starts replication."""
     numbers = ("port", "ssl", "verify")
     clauses = [
         f"{clause}={wanted[name] if name in numbers else quoted(wanted[name])}"
-        for name, clause in CLAUSES.items()
+        for name, clause in flavor.clauses.items()
     ]
-    clauses += ["MASTER_USE_GTID=slave_pos", "MASTER_DEMOTE_TO_SLAVE=1", "MASTER_CONNECT_RETRY=2"]
-    return f"STOP SLAVE;\nCHANGE MASTER TO {', '.join(clauses)};\nSTART SLAVE;\n"
+    change = f"{flavor.change} {', '.join([*clauses, *flavor.more])}"
+    word = flavor.replica.upper()
+    return f"STOP {word};\n{change};\nSTART {word};\n"
 
 
 class Server:
@@ -166,7 +159,15 @@ class Server:
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
-        self.argv = ["mariadb", "--no-defaults", f"--socket={module.params['socket']}"]
+        self.flavor = ALL[module.params["flavor"]]
+        self.argv = [self.flavor.client, "--no-defaults", f"--socket={module.params['socket']}"]
+
+    def configured(self) -> dict[str, str]:
+        """Return what is configured now; empty when nothing is."""
+        if not self.flavor.stored:
+            return configured(self.module.params["data_dir"])
+        found = rows(self.run(self.flavor.stored, "--batch"))
+        return found[0] if found else {}
 
     def run(self, sql: str, *options: str) -> str:
         """Carry out ``sql``; the module fails with the server's complaint."""
@@ -178,15 +179,20 @@ class Server:
 
     def status(self) -> dict[str, str]:
         """Return the replica's status, empty when there is none."""
-        lines = self.run("SHOW SLAVE STATUS", "--batch").splitlines()
-        return dict(zip(*(line.split("\t") for line in lines[:2]), strict=True)) if lines else {}
+        found = rows(self.run(self.flavor.status, "--batch"))
+        return found[0] if found else {}
+
+    def running(self) -> bool:
+        """Tell whether the thread runs that carries out what was received."""
+        return self.status().get(self.flavor.column("Replica_SQL_Running")) == "Yes"
 
     def wait(self, seconds: int) -> None:
         """Wait until both threads run; the module fails with what keeps them from it."""
         deadline = time.monotonic() + seconds
         while True:
             row = self.status()
-            if row.get("Slave_IO_Running") == row.get("Slave_SQL_Running") == "Yes":
+            names = ("Replica_IO_Running", "Replica_SQL_Running")
+            if [row.get(self.flavor.column(name)) for name in names] == ["Yes", "Yes"]:
                 return
             if time.monotonic() > deadline:
                 said = row.get("Last_SQL_Error") or row.get("Last_IO_Error") or "no reason given"
@@ -201,11 +207,11 @@ def main() -> None:
         required_if=[("state", "present", ["host", "password"])],
         supports_check_mode=True,
     )
-    known = configured(module.params["data_dir"])
     server = Server(module)
+    known = server.configured()
     if module.params["state"] == "absent":
         if known and not module.check_mode:
-            server.run("STOP SLAVE;\nRESET SLAVE ALL;\n")
+            server.run(server.flavor.forget)
         module.exit_json(changed=bool(known), differences=["replication ended"] if known else [])
     wanted = declared(module.params)
     differences = [name for name, value in wanted.items() if known.get(name) != value]
@@ -213,9 +219,9 @@ def main() -> None:
         differences.append("gtid")
     if not module.check_mode:
         if differences:
-            server.run(statement(wanted))
-        elif server.status().get("Slave_SQL_Running") != "Yes":
-            server.run("START SLAVE;\n")
+            server.run(statement(wanted, server.flavor))
+        elif not server.running():
+            server.run(f"START {server.flavor.replica};\n")
             differences = ["started"]
         server.wait(module.params["timeout_seconds"])
     module.exit_json(changed=bool(differences), differences=differences)

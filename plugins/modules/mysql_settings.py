@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.mysql_server.flavor import ALL
 
 DOCUMENTATION = r"""
 module: mysql_settings
@@ -24,10 +25,11 @@ options:
     description: Settings that follow what the member is, or are shown otherwise; left alone.
     type: list
     elements: str
-    default: [read_only, log_bin]
-  client:
-    description: The client program.
+    default: [read_only, super_read_only, log_bin]
+  flavor:
+    description: Which server it is.
     type: str
+    choices: [mariadb, mysql]
     default: mariadb
   socket:
     description: Socket of the server.
@@ -62,16 +64,16 @@ pending_restart:
 
 ARGUMENTS: dict[str, Any] = {
     "settings": {"type": "dict", "required": True},
-    "keep": {"type": "list", "elements": "str", "default": ["read_only", "log_bin"]},
-    "client": {"type": "str", "default": "mariadb"},
+    "keep": {
+        "type": "list",
+        "elements": "str",
+        "default": ["read_only", "super_read_only", "log_bin"],
+    },
+    "flavor": {"type": "str", "choices": ["mariadb", "mysql"], "default": "mariadb"},
     "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
 }
 UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 WORDS = {"on": "1", "yes": "1", "true": "1", "off": "0", "no": "0", "false": "0"}
-QUERY = """
-SELECT VARIABLE_NAME, GLOBAL_VALUE, READ_ONLY, VARIABLE_TYPE
-FROM information_schema.SYSTEM_VARIABLES WHERE GLOBAL_VALUE IS NOT NULL
-"""
 
 
 def plain(value: str) -> str:
@@ -108,21 +110,34 @@ class Server:
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
+        self.flavor = ALL[module.params["flavor"]]
 
     def ask(self, query: str) -> str:
         """Return what ``query`` prints; the module fails when it cannot be carried out."""
-        argv = [self.module.params["client"], "--no-defaults", "--batch", "--skip-column-names"]
-        argv += [f"--socket={self.module.params['socket']}", "-e", query]
-        status, output, errors = self.module.run_command(argv)
+        status, output, errors = self.run(query)
         if status != 0:
             said = errors.strip().splitlines() or [f"exit status {status}"]
             self.module.fail_json(msg=f"The server refused a setting: {said[-1]}.")
         return str(output)
 
+    def run(self, query: str) -> tuple[int, str, str]:
+        """Return the client's status and what it printed."""
+        argv = [self.flavor.client, "--no-defaults", "--batch", "--skip-column-names"]
+        argv += [f"--socket={self.module.params['socket']}", "-e", query]
+        status, output, errors = self.module.run_command(argv)
+        return int(status), str(output), str(errors)
+
     def variables(self) -> dict[str, tuple[str, bool]]:
         """Return each variable's value and whether it can be set only at start."""
-        lines = (line.split("\t") for line in self.ask(QUERY).splitlines())
+        lines = (line.split("\t") for line in self.ask(self.flavor.settings).splitlines())
         return {line[0].lower(): (line[1], line[2] == "YES") for line in lines}
+
+    def fixed(self, name: str) -> bool:
+        """Tell, by setting it to what it is, whether a variable can be set only at start."""
+        if self.flavor.tells_fixed:
+            return False
+        status, _, errors = self.run(f"SET GLOBAL {name} = @@GLOBAL.{name}")
+        return status != 0 and "1238" in errors
 
 
 def main() -> None:
@@ -133,6 +148,8 @@ def main() -> None:
     given = {str(k).replace("-", "_").lower(): str(v) for k, v in module.params["settings"].items()}
     wanted = {name: value for name, value in given.items() if name not in keep}
     now, later = compare(wanted, server.variables())
+    later = sorted([*later, *(name for name in now if server.fixed(name))])
+    now = [name for name in now if name not in later]
     if now and not module.check_mode:
         server.ask("".join(f"SET GLOBAL {name} = {literal(wanted[name])};" for name in now))
     module.exit_json(changed=bool(now), applied=now, pending_restart=later)

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: what state a data directory of MariaDB and its server are in. Reads only."""
+"""Ansible module: what state a data directory and its server are in. Reads only."""
 
 from __future__ import annotations
 
@@ -7,27 +7,25 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.mysql_server.flavor import ALL, MARIADB, Flavor, rows
 
 DOCUMENTATION = r"""
 module: mysql_state
 short_description: Tell what state a MySQL or MariaDB server is in
 description:
   - Looks at the programs, the data directory and, if it runs, the server. Changes nothing.
-  - A member is a replica when replication is configured in its data directory, or when the file
-    O(signal) says that it is to become one.
+  - A member is a replica when replication is configured, or when the file O(signal) says that it
+    is to become one. Only MariaDB shows in its data directory that it is configured.
 options:
   data_dir:
     description: Data directory.
     type: path
     required: true
-  client:
-    description: The client program.
+  flavor:
+    description: Which server it is.
     type: str
+    choices: [mariadb, mysql]
     default: mariadb
-  server:
-    description: The server program.
-    type: path
-    default: /usr/sbin/mariadbd
   socket:
     description: Socket of the server.
     type: path
@@ -137,17 +135,11 @@ from_beginning:
 
 ARGUMENTS: dict[str, Any] = {
     "data_dir": {"type": "path", "required": True},
-    "client": {"type": "str", "default": "mariadb"},
-    "server": {"type": "path", "default": "/usr/sbin/mariadbd"},
+    "flavor": {"type": "str", "choices": ["mariadb", "mysql"], "default": "mariadb"},
     "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
     "pid_file": {"type": "path", "default": "/run/mysqld/mysqld.pid"},
     "signal": {"type": "path", "default": "/var/lib/mysql/replica.signal"},
 }
-VARIABLES = """
-SELECT @@version AS version, @@server_id AS server_id, @@read_only AS read_only,
-  @@gtid_binlog_pos AS gtid_position, @@gtid_current_pos AS gtid_current,
-  @@gtid_binlog_state AS gtid_state, @@gtid_slave_pos AS gtid_applied
-"""
 NOTHING: dict[str, Any] = {
     "accepting": False,
     "problem": None,
@@ -166,12 +158,6 @@ NOTHING: dict[str, Any] = {
 }
 
 
-def rows(text: str) -> list[dict[str, str]]:
-    """Return the rows that the client printed with ``--batch``, by the names of their columns."""
-    lines = [line.split("\t") for line in text.splitlines()]
-    return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
-
-
 def alive(pid_file: str, data_dir: str) -> bool:
     """Tell whether the process named in ``pid_file`` lives and works in ``data_dir``."""
     try:
@@ -188,10 +174,11 @@ class Server:
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
         self.parameters = module.params
+        self.flavor = ALL[module.params["flavor"]]
 
     def ask(self, query: str) -> tuple[list[dict[str, str]], str | None]:
         """Return the rows of ``query``, and what was said when there were none to be had."""
-        argv = ["timeout", "20", self.parameters["client"], "--no-defaults", "--batch"]
+        argv = ["timeout", "20", self.flavor.client, "--no-defaults", "--batch"]
         argv += [f"--socket={self.parameters['socket']}", "--connect-timeout=5", "-e", query]
         status, output, errors = self.module.run_command(argv, environ_update={"LC_ALL": "C"})
         if status == 0:
@@ -200,13 +187,17 @@ class Server:
         return [], said[-1] if said else f"exit status {status}"
 
 
-def link(row: dict[str, str]) -> dict[str, Any]:
+def link(row: dict[str, str], flavor: Flavor = MARIADB) -> dict[str, Any]:
     """Return what one row of the replica's status says."""
-    threads = row["Slave_IO_Running"] == row["Slave_SQL_Running"] == "Yes"
-    seconds = row["Seconds_Behind_Master"]
+
+    def said(name: str) -> str:
+        return row[flavor.column(name)]
+
+    threads = said("Replica_IO_Running") == said("Replica_SQL_Running") == "Yes"
+    seconds = said("Seconds_Behind_Source")
     problem = row["Last_SQL_Error"] or row["Last_IO_Error"]
     return {
-        "upstream_host": row["Master_Host"],
+        "upstream_host": said("Source_Host"),
         "streaming": threads,
         "seconds_behind": int(seconds) if seconds.isdigit() else -1,
         "replication_problem": problem or None,
@@ -215,17 +206,17 @@ def link(row: dict[str, str]) -> dict[str, Any]:
 
 def answers(server: Server) -> dict[str, Any]:
     """Return what the running server says of itself."""
-    found, problem = server.ask(VARIABLES)
+    found, problem = server.ask(server.flavor.state)
     if problem is not None:
         return {"problem": problem}
     said: dict[str, Any] = dict(found[0])
     said["writable"] = said.pop("read_only") == "0"
-    links, problem = server.ask("SHOW SLAVE STATUS")
+    links, problem = server.ask(server.flavor.status)
     if problem is None and links:
-        said.update(link(links[0]))
+        said.update(link(links[0], server.flavor))
     logs, trouble = server.ask("SHOW BINARY LOGS")
     first = logs[0]["Log_name"] if logs else ""
-    said["from_beginning"] = first.endswith(".000001") and said["gtid_applied"] == ""
+    said["from_beginning"] = said.pop("before") == "" and first.endswith(".000001")
     problem = problem or trouble
     return {**said, "replica": bool(links), "accepting": problem is None, "problem": problem}
 
@@ -236,7 +227,7 @@ def gather(module: AnsibleModule) -> dict[str, Any]:
     signal = os.path.exists(module.params["signal"])
     state: dict[str, Any] = {
         **NOTHING,
-        "installed": os.access(module.params["server"], os.X_OK),
+        "installed": os.access(ALL[module.params["flavor"]].server, os.X_OK),
         "initialized": os.path.isdir(os.path.join(data_dir, "mysql")),
         "running": alive(module.params["pid_file"], data_dir),
         "replica": os.path.exists(os.path.join(data_dir, "master.info")),

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .declaration import GRANT_OPTION, LIMITS, SPELLINGS, Levels, Right, Target
+from .declaration import GRANT_OPTION, LIMITS, Levels, Right, Target
+from .dialect import MARIADB, Dialect
 from .names import PUBLIC, Grantee
 
 # Columns of mysql.db whose names are not the privilege's own.
@@ -52,7 +53,9 @@ class Now:
 
 
 class Reader:
-    """Reads through one connection."""
+    """Reads through one connection, in MariaDB's tables."""
+
+    dialect: Dialect = MARIADB
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
@@ -63,15 +66,15 @@ class Reader:
             cursor.execute(query)
             return list(cursor.fetchall())
 
+    def grantee(self, user: str, host: str) -> Grantee:
+        """Return who a row is about."""
+        return Grantee(user, host)
+
     def levels(self) -> Levels:
         """Return the privileges that the server knows on each level, in its own spelling."""
-        everything = self.rows(
-            "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES"
-            " WHERE GRANTEE = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')"
-        )
         database = [privilege for _, privilege in self._database_columns()]
         return {
-            "global": sorted(_spelt(row[0]) for row in everything),
+            "global": self._known(),
             "database": sorted(set(database) - {GRANT_OPTION}),
             "table": self._members("tables_priv", "Table_priv"),
             "column": self._members("columns_priv", "Column_priv"),
@@ -80,16 +83,13 @@ class Reader:
 
     def everything(self) -> Now:
         """Return all that the server has."""
-        stored = [(row[0], row[1], json.loads(row[2])) for row in self.rows(_ACCOUNTS)]
-        users = [_user(Grantee(u, h), p) for h, u, p in stored if not p.get("is_role")]
+        users, roles = self._accounts()
         databases = {row[0]: (row[1], row[2]) for row in self.rows(_DATABASES)}
         tables = self.rows("SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'test'")
         return Now(
             users={user.grantee: user for user in users},
-            roles=frozenset(u for _, u, p in stored if p.get("is_role") and u != PUBLIC),
-            memberships=frozenset(
-                (Grantee(row[1], row[0]), row[2]) for row in self.rows(_MEMBERSHIPS)
-            ),
+            roles=frozenset(roles),
+            memberships=frozenset(self._memberships()),
             databases=databases,
             rights=frozenset(
                 self._globals() + self._databases() + self._tables() + self._routines()
@@ -97,21 +97,39 @@ class Reader:
             test_is_empty="test" in databases and not tables,
         )
 
+    def _known(self) -> list[str]:
+        """Return what ALL stands for on everything."""
+        rows = self.rows(_OF_ROOT)
+        return sorted(self.spelt(row[0]) for row in rows)
+
+    def _accounts(self) -> tuple[list[UserNow], list[str]]:
+        stored = [(row[0], row[1], json.loads(row[2])) for row in self.rows(_ACCOUNTS)]
+        users = [_user(Grantee(u, h), p) for h, u, p in stored if not p.get("is_role")]
+        return users, [u for _, u, p in stored if p.get("is_role") and u != PUBLIC]
+
+    def _memberships(self) -> list[tuple[Grantee, str]]:
+        return [(self.grantee(row[1], row[0]), row[2]) for row in self.rows(_MEMBERSHIPS)]
+
+    def spelt(self, name: str) -> str:
+        """Return a privilege as everything here spells it."""
+        upper = name.upper()
+        return COLUMNS.get(upper) or self.dialect.spellings.get(upper, upper)
+
     def _members(self, table: str, column: str) -> list[str]:
         kind = self.rows(f"SHOW COLUMNS FROM mysql.{table} LIKE '{column}'")[0][1]
-        found = [_spelt(name) for name in re.findall(r"'([^']+)'", kind)]
+        found = [self.spelt(name) for name in re.findall(r"'([^']+)'", kind)]
         return sorted(set(found) - {GRANT_OPTION})
 
     def _database_columns(self) -> list[tuple[str, str]]:
         names = [row[0] for row in self.rows("SHOW COLUMNS FROM mysql.db LIKE '%\\_priv'")]
-        return [(name, _spelt(name.removesuffix("_priv").replace("_", " "))) for name in names]
+        return [(name, self.spelt(name.removesuffix("_priv").replace("_", " "))) for name in names]
 
     def _globals(self) -> list[Right]:
         found = []
         for holder, privilege, grantable in self.rows(_GLOBALS):
-            grantee = _parse(holder)
+            grantee = self.grantee(*_parse(holder))
             if privilege != "USAGE":
-                found.append(Right(grantee, Target("global"), _spelt(privilege)))
+                found.append(Right(grantee, Target("global"), self.spelt(privilege)))
             if grantable == "YES":
                 found.append(Right(grantee, Target("global"), GRANT_OPTION))
         return found
@@ -125,7 +143,7 @@ class Reader:
             for (_, privilege), flag in zip(columns, flags, strict=True):
                 if flag == "Y":
                     found.append(
-                        Right(Grantee(user, host), Target("database", database), privilege)
+                        Right(self.grantee(user, host), Target("database", database), privilege)
                     )
         return found
 
@@ -133,20 +151,30 @@ class Reader:
         found = []
         for host, user, database, table, held in self.rows(_TABLES):
             target = Target("table", database, table)
-            found += [Right(Grantee(user, host), target, _spelt(name)) for name in _set(held)]
+            found += [
+                Right(self.grantee(user, host), target, self.spelt(name)) for name in _set(held)
+            ]
         for host, user, database, table, column, held in self.rows(_COLUMNS):
             target = Target("column", database, table, column)
-            found += [Right(Grantee(user, host), target, _spelt(name)) for name in _set(held)]
+            found += [
+                Right(self.grantee(user, host), target, self.spelt(name)) for name in _set(held)
+            ]
         return found
 
     def _routines(self) -> list[Right]:
         found = []
         for host, user, database, name, kind, held in self.rows(_ROUTINES):
             target = Target("routine", database, name, kind)
-            found += [Right(Grantee(user, host), target, _spelt(held_)) for held_ in _set(held)]
+            found += [
+                Right(self.grantee(user, host), target, self.spelt(held_)) for held_ in _set(held)
+            ]
         return found
 
 
+_OF_ROOT = (
+    "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES"
+    " WHERE GRANTEE = CONCAT(''''', REPLACE(CURRENT_USER(), '@', '''@'''), ''''')"
+)
 _ACCOUNTS = "SELECT Host, User, Priv FROM mysql.global_priv"
 _MEMBERSHIPS = (
     "SELECT Host, User, Role FROM mysql.roles_mapping WHERE (Host, User) <> ('localhost', 'root')"
@@ -167,15 +195,10 @@ def _set(held: Any) -> list[str]:
     return [name for name in str(held).split(",") if name]
 
 
-def _spelt(name: str) -> str:
-    upper = name.upper()
-    return COLUMNS.get(upper) or SPELLINGS.get(upper, upper)
-
-
-def _parse(holder: str) -> Grantee:
-    """Return the grantee that the information schema writes as ``'name'@'host'``."""
+def _parse(holder: str) -> tuple[str, str]:
+    """Return name and host of what the information schema writes as ``'name'@'host'``."""
     name, _, host = holder[1:-1].rpartition("'@'")
-    return Grantee(name, host) if host or "'@'" in holder else Grantee(holder.strip("'"))
+    return (name, host) if host or "'@'" in holder else (holder.strip("'"), "")
 
 
 def _user(grantee: Grantee, stored: Mapping[str, Any]) -> UserNow:

@@ -9,7 +9,9 @@ from typing import Any
 import pymysql
 
 from .catalog import Reader
+from .catalog_mysql import MysqlReader
 from .declaration import Declaration, load
+from .dialect import MYSQL, of
 from .names import AccessError
 from .plan import Step, difference, plan, undeclared
 
@@ -25,10 +27,10 @@ def converge(socket: str, parameters: Mapping[str, Any], check: bool) -> dict[st
     before an error stays, and the next run goes on from there.
     """
     with _connection(socket) as connection:
-        reader = Reader(connection)
-        if reader.rows("SHOW SLAVE STATUS"):
+        reader = _reader(connection)
+        if reader.rows(reader.dialect.replica):
             raise AccessError("This server is a replica; access is set on the primary.")
-        wanted = load(parameters, reader.levels())
+        wanted = load(parameters, reader.levels(), reader.dialect)
         steps = plan(reader.everything(), wanted)
         if steps and not check:
             steps = _change(connection, reader, wanted)
@@ -44,8 +46,6 @@ def _connection(socket: str) -> Iterator[Any]:
             charset="utf8mb4",
             connect_timeout=10,
             autocommit=True,
-            init_command="SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_CREATE_USER',"
-            " SESSION lock_wait_timeout = 10",
         )
     except pymysql.MySQLError as error:
         raise AccessError(f"The server: {_said(error)}.") from None
@@ -55,6 +55,13 @@ def _connection(socket: str) -> Iterator[Any]:
         raise AccessError(f"The server: {_said(error)}.") from None
     finally:
         connection.close()
+
+
+def _reader(connection: Any) -> Reader:
+    dialect = of(str(Reader(connection).rows("SELECT VERSION()")[0][0]))
+    with connection.cursor() as cursor:
+        cursor.execute(dialect.session)
+    return MysqlReader(connection) if dialect is MYSQL else Reader(connection)
 
 
 def _change(connection: Any, reader: Reader, wanted: Declaration) -> list[Step]:

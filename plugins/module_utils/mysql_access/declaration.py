@@ -6,19 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .digest import PLUGINS, digest, is_digest, weakness
+from .dialect import MARIADB, SOCKETS, Dialect
+from .digest import weakness
 from .names import PUBLIC, AccessError, Grantee, check_name, literally
 
 GRANT_OPTION = "GRANT OPTION"
-# Other spellings of the same privilege.
-SPELLINGS = {
-    "REPLICATION CLIENT": "BINLOG MONITOR",
-    "REPLICA MONITOR": "SLAVE MONITOR",
-    "REPLICATION REPLICA": "REPLICATION SLAVE",
-    "REPLICATION REPLICA ADMIN": "REPLICATION SLAVE ADMIN",
-    "CREATE TEMPORARY TABLE": "CREATE TEMPORARY TABLES",
-    "DELETE VERSIONING ROWS": "DELETE HISTORY",
-}
 LIMITS = {
     "max_queries_per_hour": "MAX_QUERIES_PER_HOUR",
     "max_updates_per_hour": "MAX_UPDATES_PER_HOUR",
@@ -83,11 +75,14 @@ class Declaration:
     databases: Mapping[str, Database]
     rights: frozenset[Right]
     drop_undeclared: bool = False
+    dialect: Dialect = MARIADB
 
 
-def load(parameters: Mapping[str, Any], levels: Levels) -> Declaration:
+def load(parameters: Mapping[str, Any], levels: Levels, dialect: Dialect = MARIADB) -> Declaration:
     """Return what the module's parameters declare; ``levels`` says what ALL means on each level."""
-    users = _unique([_user(entry) for entry in parameters["users"]], lambda user: user.grantee)
+    users = _unique(
+        [_user(entry, dialect) for entry in parameters["users"]], lambda user: user.grantee
+    )
     roles = {
         check_name(entry["name"], "A role", 128): tuple(entry.get("member_of") or ())
         for entry in parameters["roles"]
@@ -100,9 +95,10 @@ def load(parameters: Mapping[str, Any], levels: Levels) -> Declaration:
         roles=roles,
         databases=databases,
         rights=frozenset(
-            right for entry in parameters["grants"] for right in _rights(entry, levels)
+            right for entry in parameters["grants"] for right in _rights(entry, levels, dialect)
         ),
         drop_undeclared=parameters["drop_undeclared"],
+        dialect=dialect,
     )
     _check(declaration)
     return declaration
@@ -124,10 +120,11 @@ def _unique(found: list[Any], key: Any) -> dict[Any, Any]:
     return result
 
 
-def _user(entry: Mapping[str, Any]) -> User:
+def _user(entry: Mapping[str, Any], dialect: Dialect) -> User:
     name = check_name(entry["name"], "An account", 128)
     grantee = Grantee(name, check_name(entry["host"], f"Account {name}", 255))
-    plugin = entry["plugin"]
+    plugin = entry.get("plugin") or dialect.plugin
+    plugin = dialect.socket if plugin in SOCKETS else plugin
     require = entry["require"].upper()
     if require not in REQUIREMENTS:
         raise AccessError(f"Account {grantee}: require must be one of {', '.join(REQUIREMENTS)}.")
@@ -135,7 +132,7 @@ def _user(entry: Mapping[str, Any]) -> User:
     return User(
         grantee=grantee,
         plugin=plugin,
-        authentication=_authentication(grantee, plugin, entry.get("password")),
+        authentication=_authentication(grantee, plugin, entry.get("password"), dialect),
         require=require,
         limits={key: int(entry.get(key) or 0) for key in LIMITS},
         locked=entry["locked"],
@@ -144,19 +141,21 @@ def _user(entry: Mapping[str, Any]) -> User:
     )
 
 
-def _authentication(grantee: Grantee, plugin: str, password: str | None) -> str | None:
-    if plugin == "unix_socket":
+def _authentication(
+    grantee: Grantee, plugin: str, password: str | None, dialect: Dialect
+) -> str | None:
+    if plugin in SOCKETS:
         if password is not None:
-            raise AccessError(f"Account {grantee}: unix_socket takes no password.")
+            raise AccessError(f"Account {grantee}: {plugin} takes no password.")
         return ""
-    if plugin not in PLUGINS:
-        known = ", ".join(("unix_socket", *PLUGINS))
+    if plugin not in dialect.plugins:
+        known = ", ".join((dialect.socket, *dialect.plugins))
         raise AccessError(f"Account {grantee}: plugin must be one of {known}.")
     if password is None:
         return None
-    if not is_digest(plugin, password) and (wrong := weakness(password, grantee.name)):
+    if not dialect.is_stored(plugin, password) and (wrong := weakness(password, grantee.name)):
         raise AccessError(f"Account {grantee}: its password is too weak: {wrong}.")
-    return digest(plugin, password)
+    return dialect.keep(plugin, password)
 
 
 def _database(entry: Mapping[str, Any]) -> Database:
@@ -199,24 +198,27 @@ def _routine(database: str, routine: str, where: str) -> Target:
     return Target("routine", database, name, kind.upper())
 
 
-def _rights(entry: Mapping[str, Any], levels: Levels) -> list[Right]:
+def _rights(entry: Mapping[str, Any], levels: Levels, dialect: Dialect) -> list[Right]:
     grantee = _grantee(entry)
     where = f"Grant to {grantee}"
     found = []
     for target in _targets(entry, where):
         known = levels[target.level]
-        wanted = _privileges(entry["privileges"], known, f"{where}, on the level {target.level}")
+        place = f"{where}, on the level {target.level}"
+        wanted = _privileges(entry["privileges"], known, place, dialect.spellings)
         if entry.get("grant_option"):
             wanted.add(GRANT_OPTION)
         found += [Right(grantee, target, privilege) for privilege in sorted(wanted)]
     return found
 
 
-def _privileges(given: Sequence[str], known: Sequence[str], where: str) -> set[str]:
+def _privileges(
+    given: Sequence[str], known: Sequence[str], where: str, spellings: Mapping[str, str]
+) -> set[str]:
     wanted: set[str] = set()
     for text in given:
         spelt = " ".join(text.upper().split())
-        privilege = SPELLINGS.get(spelt, spelt)
+        privilege = spellings.get(spelt, spelt)
         if privilege in ("ALL", "ALL PRIVILEGES"):
             wanted.update(known)
         elif privilege in known:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
 from .catalog import Now, UserNow
 from .declaration import GRANT_OPTION, LIMITS, Database, Declaration, Right, Target, User
+from .dialect import Dialect
 from .names import Grantee, identifier, text
 
-# The server's own: never declared, never touched.
-OWN = frozenset({Grantee("mariadb.sys", "localhost"), Grantee("PUBLIC")})
+# What stands behind USING or AS in the clause that sets a password.
+_SECRET = re.compile(r"(?<= USING )'.*'$|(?<= AS )0x[0-9A-F]+$")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def undeclared(now: Now, wanted: Declaration) -> list[Grantee]:
     """Return the accounts and roles that are there but neither declared nor the server's own."""
     roles = {Grantee(name) for name in now.roles} - {Grantee(name) for name in wanted.roles}
     users = set(now.users) - set(wanted.users) - wanted.superusers
-    return sorted((roles | users) - OWN)
+    return sorted((roles | users) - wanted.dialect.own)
 
 
 def _databases(now: Now, wanted: Declaration) -> Iterator[Step]:
@@ -83,43 +85,46 @@ def _users(now: Now, wanted: Declaration) -> Iterator[Step]:
     for grantee, user in sorted(wanted.users.items()):
         known = now.users.get(grantee)
         if known is None:
-            yield _statement("CREATE USER", user, f"create account {grantee}", (), True)
+            line = f"create account {grantee}"
+            yield _statement("CREATE USER", user, line, (), wanted.dialect)
             continue
-        differs = _differences(known, user)
+        differs = _differences(known, user, wanted.dialect)
         if differs:
             line = f"change account {grantee}: {', '.join(differs)}"
             changed = "password" in differs or "plugin" in differs
             before = tuple(f"account {grantee}: {name} differs" for name in differs)
-            yield _statement("ALTER USER", user, line, before, changed)
+            dialect = wanted.dialect if changed or user.authentication is not None else None
+            yield _statement("ALTER USER", user, line, before, dialect)
 
 
-def _differences(known: UserNow, user: User) -> list[str]:
+def _differences(known: UserNow, user: User, dialect: Dialect) -> list[str]:
     pairs = {
         "plugin": (known.plugin, user.plugin),
-        "password": (known.authentication, user.authentication),
         "require": (known.require, user.require),
         "limits": (dict(known.limits), dict(user.limits)),
         "locked": (known.locked, user.locked),
     }
     differs = [name for name, (old, new) in pairs.items() if new is not None and old != new]
+    secret = user.authentication
+    if secret is not None and not dialect.same(known.authentication, secret):
+        differs.insert(int("plugin" in differs), "password")
     return [*differs, "other ways to log in"] if known.alternatives else differs
 
 
-def _statement(verb: str, user: User, line: str, before: tuple[str, ...], auth: bool) -> Step:
+def _statement(
+    verb: str, user: User, line: str, before: tuple[str, ...], dialect: Dialect | None
+) -> Step:
+    """``dialect`` says how it is to log in; None leaves that as it is."""
     limits = " ".join(f"{LIMITS[name]} {number}" for name, number in sorted(user.limits.items()))
     rest = f" REQUIRE {user.require} WITH {limits} ACCOUNT {'LOCK' if user.locked else 'UNLOCK'}"
-    way = f" IDENTIFIED VIA {user.plugin}"
-    auth = auth or user.authentication is not None
     after = (f"account {user.grantee}: {user.plugin}, require {user.require}",)
     head = f"{verb} {user.grantee.sql()}"
-    if not auth:
+    if dialect is None:
         return Step(head + rest, line, before, after)
-    if not user.authentication:
-        lock = user.plugin != "unix_socket"  # nobody has given it a password yet
-        using = " USING 'none'" if lock else ""
-        return Step(head + way + using + rest, line, before, after)
-    secret = f"{way} USING {text(user.authentication)}"
-    return Step(head + secret + rest, line, before, after, f"{head}{way} USING '********'{rest}")
+    way = dialect.identified(user.plugin, user.authentication)
+    masked = _SECRET.sub("'********'", way)
+    shown = None if masked == way else head + masked + rest
+    return Step(head + way + rest, line, before, after, shown)
 
 
 def _memberships(now: Now, wanted: Declaration) -> Iterator[Step]:
@@ -136,7 +141,7 @@ def _memberships(now: Now, wanted: Declaration) -> Iterator[Step]:
 
 
 def _grants(now: Now, wanted: Declaration) -> Iterator[Step]:
-    untouched = OWN - {Grantee("PUBLIC")} | wanted.superusers
+    untouched = wanted.dialect.own - {Grantee("PUBLIC")} | wanted.superusers
     have = {right for right in now.rights if right.grantee not in untouched}
     declared = {right for right in wanted.rights if right.grantee not in untouched}
     for grantee, target, privileges in _grouped(declared - have):
@@ -200,7 +205,8 @@ def _defaults(now: Now, wanted: Declaration) -> Iterator[Step]:
         role = identifier(user.default_role) if user.default_role else "NONE"
         line = f"set the default role of {grantee} to {user.default_role or 'none'}"
         after = (f"{grantee}: default role {user.default_role or 'none'}",)
-        yield Step(f"SET DEFAULT ROLE {role} FOR {grantee.sql()}", line, after=after)
+        statement = wanted.dialect.default_role.format(role=role, user=grantee.sql())
+        yield Step(statement, line, after=after)
 
 
 def _leftovers(now: Now, wanted: Declaration) -> Iterator[Step]:

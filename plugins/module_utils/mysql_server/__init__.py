@@ -1,0 +1,1 @@
+"""What the modules of MySQL and MariaDB share."""
