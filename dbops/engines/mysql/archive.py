@@ -15,11 +15,14 @@ from pydantic import ValidationError
 
 from dbops import files as writing
 from dbops.contract import Progress
-from dbops.engines.mysql import binlog, chain, index
+from dbops.engines.mysql import binlog, chain, client, flavor, gtid, index
 from dbops.engines.mysql.chain import Chain, File
+from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.gtid import Position
 from dbops.errors import DbopsError, VerificationFailed
 
+PURGED = "gtid_purged"
+"""The file in a session's folder that says what had happened and was in none of the files."""
 WAIT_SECONDS = 120.0
 _LOOK_SECONDS = 0.5
 
@@ -33,6 +36,7 @@ def survey(root: Path, memory: Path | None = None) -> list[File]:
     """
     known = _remembered(root, memory)
     newest = set(_newest_folders(root))
+    purged: dict[Path, Position] = {}
     found = []
     for path in sorted(root.glob("*/*/*")):
         if not chain.NAME.fullmatch(path.name) or not path.is_file():
@@ -42,8 +46,10 @@ def survey(root: Path, memory: Path | None = None) -> list[File]:
         if before is not None and before.summary.size == size:
             found.append(before)
         elif size > 4:
+            known_before = purged.setdefault(path.parent, _purged(path.parent))
             try:
-                found.append(File(path.parent.parent.name, binlog.summary(path)))
+                summary = chain.after_all_of(binlog.summary(path), known_before)
+                found.append(File(path.parent.parent.name, summary))
             except VerificationFailed:
                 if path.parent in newest:
                     raise
@@ -55,6 +61,26 @@ def survey(root: Path, memory: Path | None = None) -> list[File]:
 def _newest_folders(root: Path) -> Iterator[Path]:
     for member in root.glob("*/"):
         yield from sorted(member.glob("*/"))[-1:]
+
+
+def note_purged(session: Path, connection: Connection) -> None:
+    """Note in a session's folder what the server's files will not tell, if there is any."""
+    query = flavor.of(connection).purged
+    text = str(client.value(connection, query) or "") if query else ""
+    if text:
+        write_purged(session, gtid.parse(text))
+
+
+def write_purged(session: Path, position: Position) -> None:
+    """Note in a session's folder what had happened before all of its files."""
+    (session / PURGED).write_text(f"{position}\n", encoding="utf-8")
+
+
+def _purged(session: Path) -> Position:
+    try:
+        return gtid.parse((session / PURGED).read_text(encoding="utf-8").strip())
+    except FileNotFoundError:
+        return Position()
 
 
 def _remembered(root: Path, memory: Path | None) -> dict[Path, File]:
@@ -90,7 +116,8 @@ def superseded(files: Sequence[File], root: Path, oldest: Position) -> list[Path
     for member in sorted(path for path in root.iterdir() if path.is_dir()):
         for session in sorted(path for path in member.iterdir() if path.is_dir())[:-1]:
             others = [path for path in sorted(session.iterdir()) if path not in kept]
-            gone += [path for path in others if not binlog.damaged(path)]
+            needed = {path.parent for path in kept}
+            gone += [p for p in others if not binlog.damaged(p) and not (session in needed and p.name == PURGED)]
     gone += [f.summary.path for f in files if f.summary.closed and oldest.holds(f.summary.after)]
     return gone
 

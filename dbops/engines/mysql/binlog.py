@@ -100,14 +100,16 @@ def summary(path: Path) -> Summary:
 
 
 def _assume(before: Position, last: Position, done: Gtid) -> Position:
-    """Return what a file follows, given its next transaction: in MySQL numbers have no gaps.
-
-    A server that was told what had been executed before writes it only into its second file.
-    """
+    """Return what a file follows, given its next transaction: in MySQL numbers have no gaps."""
     known = last.numbers().get(done.history, 0)
     if done.server or done.number <= known + 1:
         return before
     return before.joined(Position({done.history: Gtid(done.history, 0, done.number - 1)}))
+
+
+def beginning(path: Path) -> Position:
+    """Return what a file itself says that it follows, as the server shows it."""
+    return next((event.before for event in _events(path) if event.before is not None), Position())
 
 
 def begun(path: Path) -> bool:

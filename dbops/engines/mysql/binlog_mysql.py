@@ -108,7 +108,10 @@ def _tagged(body: bytes) -> Head:
 
 
 def previous(path: Path, body: bytes) -> Position:
-    """Read the set of all before a file; VerificationFailed when it has a hole."""
+    """Read the set of what is in the files before one; VerificationFailed when it has a hole.
+
+    It may begin late: what a server was told to be purged is in no file (:mod:`.archive`).
+    """
     (count,) = struct.unpack_from("<Q", body)
     tagged = count >> 56 == 1
     count = count >> 8 & (1 << 48) - 1 if tagged else count & (1 << 56) - 1
@@ -121,8 +124,8 @@ def previous(path: Path, body: bytes) -> Position:
             tag = body[place + 1 : place + 1 + size].decode("ascii")
             history = f"{history}:{tag}" if tag else history
             place += 1 + size
-        intervals, first, after = struct.unpack_from("<QQQ", body, place)
-        if intervals != 1 or first != 1:
+        intervals, _, after = struct.unpack_from("<QQQ", body, place)
+        if intervals != 1:
             raise VerificationFailed(
                 f"{path} follows a GTID set with a hole in {history}: only histories without one "
                 "can be backed up and restored, so leave gtid_next to the server."

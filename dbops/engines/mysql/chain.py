@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from dbops.engines.mysql import binlog
@@ -74,6 +74,29 @@ class Chain:
     def files(self) -> int:
         """How many files there are in it."""
         return sum(len(segment.files) for segment in self.segments)
+
+
+def after_all_of(summary: Summary, known: Position) -> Summary:
+    """Return a file's summary given that ``known`` had happened before it."""
+    before, after = summary.before.joined(known), summary.after.joined(known)
+    return replace(summary, before=before, after=after) if known.last else summary
+
+
+def completed(own: Sequence[File], archived: Sequence[File]) -> list[File]:
+    """Return a host's own files, in order, knowing of what came before them what the archive knows.
+
+    MySQL's files do not tell what a server was told to be purged. Where the archive knows none of
+    them, they are left as they are.
+    """
+    known = {(f.member, f.summary.path.name, f.summary.begun_at): f.summary for f in archived}
+    found: list[File] = []
+    for file in sorted(own, key=lambda one: one.summary.path.name):
+        twin = known.get((file.member, file.summary.path.name, file.summary.begun_at))
+        if not found and (twin is None or not twin.before.by_server):
+            continue
+        before = twin.before if twin is not None else found[-1].summary.after
+        found.append(File(file.member, after_all_of(file.summary, before)))
+    return found or list(own)
 
 
 def longest(files: Sequence[File]) -> list[File]:

@@ -78,7 +78,9 @@ def choose(
     _one_point(request)
     candidates = [wanted] if request.backup_id is not None else backups
     log = next((entry for entry in reversed(found) if entry.manifest.kind == "log"), None)
-    files = [*_listed(repo, log), *own]
+    listed = _listed(repo, log)
+    own = chain.completed(own, listed)
+    files = [*listed, *own]
     point = gtid.parse(request.point) if request.point is not None else None
     fitting = candidates
     if request.time is not None:
@@ -98,7 +100,7 @@ def choose(
         moment=request.time,
         until=until,
         chain=_follow(files, start, until, backup, request),
-        highest=_highest(found, [*_listed(repo, log), *own]),
+        highest=_highest(found, [*listed, *own]),
         words=_words(request),
     )
 

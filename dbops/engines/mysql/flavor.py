@@ -25,6 +25,7 @@ _GTID = re.compile(r"binlog position: .*GTID of the last change '([^']*)'")
 _COPIED = re.compile(r"Redo log \(from LSN (\d+) to (\d+)\) was copied")
 _DUMPED = re.compile(r"The dump is at the GTID set '([^']+)'")
 _GRAVE = re.compile(r"\b(?:ERROR|FATAL|error|failed)\b.*")
+_LATE = re.compile(r":\d+-(\d+)")
 _SINGLE = re.compile(r":(\d+)(?=[,:]|$)")
 
 
@@ -42,7 +43,8 @@ class Flavor:
 
     ``streams`` are the backups that its tool can make, by kind, and the name of what is stored.
     ``private`` are options of a server that dbops starts for itself. ``wanted`` are settings
-    without which a backup, a replay or a crash would lose something.
+    without which a backup, a replay or a crash would lose something. ``purged`` asks for what has
+    happened and is in none of the server's files, where these do not tell it by themselves.
     """
 
     name: str
@@ -69,6 +71,8 @@ class Flavor:
     begin_anew: Callable[[Connection, Position, Position], None]
     replay: Callable[[Position, Position | None], tuple[str, ...]]
     follow: Callable[[int, Path], tuple[str, ...]]
+    beginning: Callable[[str], Position]
+    purged: str
 
     def following(self, connection: Connection) -> list[dict[str, Any]]:
         """Return how a server follows others, one row for each, in MariaDB's names."""
@@ -170,12 +174,8 @@ def _mysql_position(connection: Connection) -> Position:
 
 
 def _mysql_seed(connection: Connection, position: Position) -> None:
-    """Only a log's second file says what had been executed before, so the first is let go."""
     client.rows(connection, "RESET BINARY LOGS AND GTIDS")
     client.rows(connection, "SET GLOBAL gtid_purged = %s", [str(position)])
-    client.rows(connection, "FLUSH BINARY LOGS")
-    newest = str(client.value(connection, MYSQL.log_end))
-    client.rows(connection, "PURGE BINARY LOGS TO %s", [newest])
 
 
 def _mysql_begin_anew(connection: Connection, position: Position, highest: Position) -> None:
@@ -257,6 +257,8 @@ MARIADB = Flavor(
     begin_anew=_mariadb_begin_anew,
     replay=_mariadb_replay,
     follow=_mariadb_follow,
+    beginning=lambda text: gtid.parse(text.strip("[]")),
+    purged="",
 )
 MYSQL = Flavor(
     name="mysql",
@@ -302,5 +304,7 @@ MYSQL = Flavor(
     begin_anew=_mysql_begin_anew,
     replay=_mysql_replay,
     follow=_mysql_follow,
+    beginning=lambda text: gtid.parse(_LATE.sub(r":1-\1", text.replace("\n", ""))),
+    purged="SELECT @@GLOBAL.gtid_purged",
 )
 _ALL = {one.name: one for one in (MARIADB, MYSQL)}

@@ -9,6 +9,7 @@ here: which files are still needed (:mod:`.archive`).
 from __future__ import annotations
 
 import argparse
+import shutil
 import signal
 import sys
 import time
@@ -21,7 +22,7 @@ from pathlib import Path
 import pymysql
 
 from dbops import targets
-from dbops.engines.mysql import binlog, client, flavor, gtid, options
+from dbops.engines.mysql import archive, binlog, client, flavor, options
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.options import Options
 from dbops.errors import DbopsError, Unreachable
@@ -63,6 +64,7 @@ def follow(opts: Options, member: str) -> int:
         first = first_wanted(connection, home)
         session = home / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         session.mkdir(mode=0o750)
+        archive.note_purged(session, connection)
         running = start(command(opts, member, session, first), home / "log")
         try:
             return _watch(running, connection, session, stopped)
@@ -125,15 +127,14 @@ def _same(connection: Connection, path: Path) -> bool:
     )
     if text is None:
         return False
-    return gtid.parse(text.strip("[]")) == binlog.summary(path).before
+    return flavor.of(connection).beginning(text) == binlog.beginning(path)
 
 
 def _sweep(home: Path) -> None:
     """Remove the folders of runs that fetched nothing."""
     for session in home.iterdir():
-        if session.is_dir():
-            with suppress(OSError):
-                session.rmdir()
+        if session.is_dir() and {path.name for path in session.iterdir()} <= {archive.PURGED}:
+            shutil.rmtree(session)
 
 
 def _watch(running: Running, connection: Connection, session: Path, stopped: list[int]) -> int:

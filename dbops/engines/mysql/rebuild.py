@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dbops import runner
-from dbops.engines.mysql import client, gtid, replay, server
+from dbops.engines.mysql import archive, client, gtid, replay, server
 from dbops.engines.mysql.backup import LOG
 from dbops.engines.mysql.chain import File
 from dbops.engines.mysql.destination import Way
@@ -57,6 +57,8 @@ def _add_own(root: Path, own: Sequence[File]) -> None:
         place = root / file.member / "own"
         place.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file.summary.path, place / file.summary.path.name)
+    for file in own[:1] if own and own[0].summary.before.by_server else ():
+        archive.write_purged(root / file.member / "own", file.summary.before)
 
 
 def give(folder: Path, user: str) -> None:

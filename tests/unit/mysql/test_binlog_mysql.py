@@ -103,6 +103,25 @@ def test_the_first_file_of_a_server_that_was_told_its_past_follows_it(tmp_path: 
     assert str(found.before) == f"{A}:1-40"
 
 
+def test_what_no_file_tells_is_noted_beside_them(tmp_path: Path) -> None:
+    """A rebuilt server's files know nothing of what it was told to be purged."""
+    path = log(tmp_path / "m1/s/binlog.000002", "", *run(A, range(41, 44)))
+    body = struct.pack("<Q", 1) + UUID(A).bytes + struct.pack("<QQQ", 1, 41, 44)
+    later = tmp_path / "m1/s/binlog.000003"
+    more = b"".join(run(A, range(44, 46)))
+    later.write_bytes(b"\xfebin" + event(15, at=EPOCH + 1) + event(35, body) + more)
+    archive.write_purged(path.parent, gtid.parse(f"{A}:1-40,{B}:1-7"))
+    found = archive.survey(tmp_path)
+    assert [str(one.summary.before) for one in found] == [
+        f"{A}:1-40,{B}:1-7",
+        f"{A}:1-43,{B}:1-7",
+    ]
+    assert str(chain.follow(found, gtid.parse(f"{A}:1-42,{B}:1-7")).end) == f"{A}:1-45,{B}:1-7"
+    own = chain.completed(files(later), found)
+    assert str(own[0].summary.before) == f"{A}:1-43,{B}:1-7"
+    assert archive.superseded(found, tmp_path, gtid.parse(f"{A}:1-43,{B}:1-7")) == [path]
+
+
 def test_a_hole_in_what_is_before_a_file_is_refused(tmp_path: Path) -> None:
     body = struct.pack("<Q", 1) + UUID(A).bytes + struct.pack("<QQQQQ", 2, 1, 5, 7, 9)
     path = tmp_path / "binlog.000001"
