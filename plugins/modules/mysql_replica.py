@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.mysql_server.flavor import ALL, MARIADB, Flavor, rows
+from ansible.module_utils.mysql_server.flavor import ALL, rows
 
 DOCUMENTATION = r"""
 module: mysql_replica
@@ -137,23 +137,6 @@ def declared(parameters: dict[str, Any]) -> dict[str, str]:
     return {**{name: str(parameters[name]) for name in names}, "ssl": "1", "verify": "1"}
 
 
-def quoted(value: str) -> str:
-    """Return ``value`` as SQL text."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def statement(wanted: dict[str, str], flavor: Flavor = MARIADB) -> str:
-    """Return the SQL that configures and starts replication."""
-    numbers = ("port", "ssl", "verify")
-    clauses = [
-        f"{clause}={wanted[name] if name in numbers else quoted(wanted[name])}"
-        for name, clause in flavor.clauses.items()
-    ]
-    change = f"{flavor.change} {', '.join([*clauses, *flavor.more])}"
-    word = flavor.replica.upper()
-    return f"STOP {word};\n{change};\nSTART {word};\n"
-
-
 class Server:
     """The running server, asked through its socket as root."""
 
@@ -219,7 +202,7 @@ def main() -> None:
         differences.append("gtid")
     if not module.check_mode:
         if differences:
-            server.run(statement(wanted, server.flavor))
+            server.run(server.flavor.follow(wanted))
         elif not server.running():
             server.run(f"START {server.flavor.replica};\n")
             differences = ["started"]

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.mysql_server.flavor import ALL, MARIADB, Flavor, rows
+from ansible.module_utils.mysql_server.flavor import ALL, rows
 
 DOCUMENTATION = r"""
 module: mysql_state
@@ -187,23 +187,6 @@ class Server:
         return [], said[-1] if said else f"exit status {status}"
 
 
-def link(row: dict[str, str], flavor: Flavor = MARIADB) -> dict[str, Any]:
-    """Return what one row of the replica's status says."""
-
-    def said(name: str) -> str:
-        return row[flavor.column(name)]
-
-    threads = said("Replica_IO_Running") == said("Replica_SQL_Running") == "Yes"
-    seconds = said("Seconds_Behind_Source")
-    problem = row["Last_SQL_Error"] or row["Last_IO_Error"]
-    return {
-        "upstream_host": said("Source_Host"),
-        "streaming": threads,
-        "seconds_behind": int(seconds) if seconds.isdigit() else -1,
-        "replication_problem": problem or None,
-    }
-
-
 def answers(server: Server) -> dict[str, Any]:
     """Return what the running server says of itself."""
     found, problem = server.ask(server.flavor.state)
@@ -213,7 +196,7 @@ def answers(server: Server) -> dict[str, Any]:
     said["writable"] = said.pop("read_only") == "0"
     links, problem = server.ask(server.flavor.status)
     if problem is None and links:
-        said.update(link(links[0], server.flavor))
+        said.update(server.flavor.link(links[0]))
     logs, trouble = server.ask("SHOW BINARY LOGS")
     first = logs[0]["Log_name"] if logs else ""
     said["from_beginning"] = said.pop("before") == "" and first.endswith(".000001")

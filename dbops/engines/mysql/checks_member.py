@@ -62,6 +62,7 @@ def _server(target: Target, opts: Options, connection: Connection) -> Iterator[C
     outside = [f"{d}.{t} ({e})" for d, t, e in client.rows(connection, _OUTSIDE)]
     hint = "ALTER TABLE … ENGINE=InnoDB: only its tables have snapshots and survive a crash"
     yield Check("all tables are InnoDB's", not outside, ", ".join(outside), hint)
+    yield from exactness(flavor.of(connection), connection)
     here = members.standing(connection)
     yield Check("role", True, here.role)
     if here.role == "replica":
@@ -76,6 +77,14 @@ def settings(found: Mapping[str, str], kind: Flavor = MARIADB) -> Iterator[Check
     for name, wanted in kind.wanted.items():
         value = found.get(name, "")
         yield Check(name, value == wanted, value, "run provision, then restart")
+
+
+def exactness(kind: Flavor, connection: Connection) -> Iterator[Check]:
+    """Check that a backup keeps every value, where its tool writes values as text."""
+    if kind.rounded:
+        found = [f"{d}.{t}.{c}" for d, t, c in client.rows(connection, kind.rounded)]
+        hint = "make them DOUBLE: a dump writes FLOAT with six digits, and a drill then fails"
+        yield Check("no column is rounded by a backup", not found, ", ".join(found), hint)
 
 
 def replica(here: Standing, found: Mapping[str, str]) -> Iterator[Check]:

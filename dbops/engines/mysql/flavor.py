@@ -44,7 +44,8 @@ class Flavor:
     ``streams`` are the backups that its tool can make, by kind, and the name of what is stored.
     ``private`` are options of a server that dbops starts for itself. ``wanted`` are settings
     without which a backup, a replay or a crash would lose something. ``purged`` asks for what has
-    happened and is in none of the server's files, where these do not tell it by themselves.
+    happened and is in none of the server's files, where these do not tell it by themselves,
+    ``rounded`` for columns whose values a backup does not keep to the last digit.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Flavor:
     follow: Callable[[int, Path], tuple[str, ...]]
     beginning: Callable[[str], Position]
     purged: str
+    rounded: str
 
     def following(self, connection: Connection) -> list[dict[str, Any]]:
         """Return how a server follows others, one row for each, in MariaDB's names."""
@@ -259,6 +261,7 @@ MARIADB = Flavor(
     follow=_mariadb_follow,
     beginning=lambda text: gtid.parse(text.strip("[]")),
     purged="",
+    rounded="",
 )
 MYSQL = Flavor(
     name="mysql",
@@ -306,5 +309,8 @@ MYSQL = Flavor(
     follow=_mysql_follow,
     beginning=lambda text: gtid.parse(_LATE.sub(r":1-\1", text.replace("\n", ""))),
     purged="SELECT @@GLOBAL.gtid_purged",
+    rounded="SELECT table_schema, table_name, column_name FROM information_schema.columns "
+    "WHERE data_type = 'float' AND table_schema NOT IN "
+    "('mysql', 'information_schema', 'performance_schema', 'sys') LIMIT 5",
 )
 _ALL = {one.name: one for one in (MARIADB, MYSQL)}

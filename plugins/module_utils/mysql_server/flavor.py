@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 NAMES = ("mariadb", "mysql")
 _LINK = {
@@ -46,6 +47,32 @@ class Flavor:
     def column(self, name: str) -> str:
         """Return what this server calls a column of the replica's status."""
         return name.replace("Source", self.source).replace("Replica", self.replica)
+
+    def follow(self, wanted: Mapping[str, str]) -> str:
+        """Return the SQL that configures and starts replication, given each part of the link."""
+        numbers = ("port", "ssl", "verify")
+        clauses = [
+            f"{clause}={wanted[name] if name in numbers else quoted(wanted[name])}"
+            for name, clause in self.clauses.items()
+        ]
+        change = f"{self.change} {', '.join([*clauses, *self.more])}"
+        word = self.replica.upper()
+        return f"STOP {word};\n{change};\nSTART {word};\n"
+
+    def link(self, row: Mapping[str, str]) -> dict[str, Any]:
+        """Return what one row of the replica's status says."""
+
+        def said(name: str) -> str:
+            return row[self.column(name)]
+
+        seconds = said("Seconds_Behind_Source")
+        problem = row["Last_SQL_Error"] or row["Last_IO_Error"]
+        return {
+            "upstream_host": said("Source_Host"),
+            "streaming": said("Replica_IO_Running") == said("Replica_SQL_Running") == "Yes",
+            "seconds_behind": int(seconds) if seconds.isdigit() else -1,
+            "replication_problem": problem or None,
+        }
 
 
 MARIADB = Flavor(
@@ -90,6 +117,11 @@ MYSQL = Flavor(
     tells_fixed=False,
 )
 ALL = {"mariadb": MARIADB, "mysql": MYSQL}
+
+
+def quoted(value: str) -> str:
+    """Return ``value`` as SQL text."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def rows(text: str) -> list[dict[str, str]]:
