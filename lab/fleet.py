@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import images, machine
+from lab import flavors, images, machine
 from lab.machine import LabError, command, podman, say
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -272,6 +272,9 @@ def _write_inventory(lab: Lab) -> None:
     for host in lab.hosts:
         lines += [f"    {host}:", f"      ansible_host: {lab.address(host)}"]
     (folder / "zz_addresses.yml").write_text("\n".join(lines) + "\n")
+    if "mysql" in lab.engines:
+        first = lab.container(FLEETS["mysql"][0])
+        flavors.write(folder, lambda line: podman("exec", first, "sh", "-c", line))
 
 
 def ssh_argv(lab: Lab, host: str) -> list[str]:

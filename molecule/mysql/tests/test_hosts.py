@@ -11,16 +11,17 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 INVENTORY = CHECKOUT / ".lab" / "molecule" / "inventory"
+FLAVOR = os.environ.get("DBOPS_MYSQL_FLAVOR", "mariadb")
 testinfra_hosts = ["ansible://dbops"]
 
 _UNITS = {
-    "mysql": ["dbops-exporter.service", "dbops-heartbeat-flights-sql.service", "mariadb.service"],
+    "mysql": ["dbops-exporter.service", "dbops-heartbeat-flights-sql.service", f"{FLAVOR}.service"],
     "backup": [
         "dbops-exporter.service",
         "dbops-binlog-flights-sql@mysql1.service",
         "dbops-binlog-flights-sql@mysql2.service",
         "dbops-backup-flights-sql@full.timer",
-        "dbops-backup-flights-sql@incremental.timer",
+        *(["dbops-backup-flights-sql@incremental.timer"] if FLAVOR == "mariadb" else []),
         "dbops-backup-flights-sql@log.timer",
         "dbops-verify-flights-sql.timer",
     ],

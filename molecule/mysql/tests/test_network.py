@@ -1,4 +1,4 @@
-"""What a client on the network meets: TLS with a verified name, ed25519, and named accounts."""
+"""What a client on the network meets: TLS with a verified name, and named accounts."""
 
 from __future__ import annotations
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
+FLAVOR = os.environ.get("DBOPS_MYSQL_FLAVOR", "mariadb")
+CLIENT = {"mariadb": "mariadb", "mysql": "mysql"}[FLAVOR]
+FOLLOWS = {
+    "mariadb": ("SHOW SLAVE STATUS", "Slave_IO_Running: Yes", "Slave_SQL_Running: Yes"),
+    "mysql": ("SHOW REPLICA STATUS", "Replica_IO_Running: Yes", "Replica_SQL_Running: Yes"),
+}[FLAVOR]
 testinfra_hosts = ["ansible://dbops"]
 
 
@@ -14,7 +21,7 @@ def _name(host) -> str:
 
 
 def _ask(host, query: str) -> str:
-    return host.check_output(f'mariadb --no-defaults -BN -e "{query}"')
+    return host.check_output(f'{CLIENT} --no-defaults -BN -e "{query}"')
 
 
 def test_every_row_came_back_changed_ones_too(host) -> None:
@@ -28,9 +35,9 @@ def test_every_row_came_back_changed_ones_too(host) -> None:
 def test_the_replica_follows(host) -> None:
     if _name(host) != "mysql2":
         pytest.skip("not the replica")
-    status = host.check_output("mariadb --no-defaults -E -e 'SHOW SLAVE STATUS'")
-    assert "Slave_IO_Running: Yes" in status
-    assert "Slave_SQL_Running: Yes" in status
+    query, *running = FOLLOWS
+    status = host.check_output(f"{CLIENT} --no-defaults -E -e '{query}'")
+    assert [line for line in running if line not in status] == []
     assert _ask(host, "SELECT @@read_only") == "1"
 
 
