@@ -23,7 +23,7 @@ _NAMES = (("Replica_", "Slave_"), ("Source", "Master"), ("Channel_Name", "Connec
 _CHECKPOINT = re.compile(r"The latest check point \(for incremental\): '(\d+)'")
 _GTID = re.compile(r"binlog position: .*GTID of the last change '([^']*)'")
 _COPIED = re.compile(r"Redo log \(from LSN (\d+) to (\d+)\) was copied")
-_DUMPED = re.compile(r"The dump is at the GTID set '([^']+)'")
+_DUMPED = re.compile(r"The dump holds the GTIDs '([^']+)'")
 _GRAVE = re.compile(r"\b(?:ERROR|FATAL|error|failed)\b.*")
 _LATE = re.compile(r":\d+-(\d+)")
 _SINGLE = re.compile(r":(\d+)(?=[,:]|$)")
@@ -158,12 +158,12 @@ def _require_good_end(tool: str, lines: Sequence[str]) -> None:
 
 def _mysql_log(lines: Sequence[str]) -> Said:
     _require_good_end("mysqldump", lines)
-    position = _DUMPED.search("\n".join(lines))
-    if position is None:
+    held = _DUMPED.findall("\n".join(lines))
+    if not held:
         raise VerificationFailed(
             "mysqldump names no GTID: the member keeps no binary log, so run provision."
         )
-    return Said("", str(gtid.parse(_exact(position[1]))))
+    return Said("", str(gtid.parse(_exact(",".join(held)))))
 
 
 def _exact(text: str) -> str:

@@ -127,8 +127,9 @@ def _watch(argv: tuple[str, ...]) -> int:
             os.kill(child, signal.SIGTERM)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status == 0 and seen.whole:
-        if seen.position:
-            print(f"The dump is at the GTID set '{seen.position}'", file=sys.stderr)
+        for part in filter(None, seen.position.split(",")):
+            # A line each: a long line of a log is cut off.
+            print(f"The dump holds the GTIDs '{part}'", file=sys.stderr)
         print("completed OK!", file=sys.stderr)
         return 0
     return _FAILED

@@ -121,12 +121,17 @@ def test_a_dump_is_passed_on_and_its_gtid_and_end_are_seen() -> None:
 
 
 def test_what_is_said_of_a_dump_is_read() -> None:
-    lines = [f"The dump is at the GTID set '{UUID}:1-9,{UUID}:t:1'", "completed OK!"]
-    assert MYSQL.backup_log(lines) == Said("", f"{UUID}:1-9,{UUID}:t:1-1")
+    other = f"0{UUID[1:]}"
+    lines = [
+        f"The dump holds the GTIDs '{UUID}:1-9:t:1'",
+        f"The dump holds the GTIDs '{other}:1'",
+        "completed OK!",
+    ]
+    assert MYSQL.backup_log(lines) == Said("", f"{other}:1-1,{UUID}:1-9,{UUID}:t:1-1")
     with pytest.raises(VerificationFailed, match="did not end well: error 1045"):
         MYSQL.backup_log(["mysqldump: Got error 1045"])
     with pytest.raises(VerificationFailed, match="names no GTID"):
-        MYSQL.backup_log(lines[1:])
+        MYSQL.backup_log(lines[2:])
 
 
 def test_an_increment_of_mysql_is_refused_in_words() -> None:
