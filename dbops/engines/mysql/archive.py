@@ -116,8 +116,9 @@ def superseded(files: Sequence[File], root: Path, oldest: Position) -> list[Path
     for member in sorted(path for path in root.iterdir() if path.is_dir()):
         for session in sorted(path for path in member.iterdir() if path.is_dir())[:-1]:
             others = [path for path in sorted(session.iterdir()) if path not in kept]
-            needed = {path.parent for path in kept}
-            gone += [p for p in others if not binlog.damaged(p) and not (session in needed and p.name == PURGED)]
+            if session in {path.parent for path in kept}:
+                others = [path for path in others if path.name != PURGED]
+            gone += [path for path in others if not binlog.damaged(path)]
     gone += [f.summary.path for f in files if f.summary.closed and oldest.holds(f.summary.after)]
     return gone
 

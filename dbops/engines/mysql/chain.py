@@ -136,10 +136,13 @@ def follow(files: Sequence[File], start: Position, until: Position | None = None
 
 
 def _from_end(files: Sequence[File], start: Position, until: Position | None) -> Chain | None:
-    """Return the way to ``until``, to the newest transaction for None; None when there is none."""
+    """Return the way to ``until``, to the newest transaction for None; None when there is none.
+
+    Where each server has a history of its own, the way is found from the start instead.
+    """
     newest = max(files, key=lambda file: (file.summary.last_at, reach(file)), default=None)
     end = until if until is not None else newest.summary.after if newest is not None else start
-    if start.holds(end):
+    if start.holds(end) or end.by_server:
         return None
     segments = _back(files, start, end)
     if segments is None:

@@ -165,7 +165,8 @@ def _trouble(session: Path, still: float, behind: float) -> str | None:
         return f"Nothing came for {STALLED_SECONDS:.0f} s although there is more."
     if behind > BEHIND_SECONDS:
         return f"For {BEHIND_SECONDS:.0f} s the files here lack something: they are fetched anew."
-    headless = [path.name for path in session.iterdir() if not binlog.begun(path)]
+    found = [path for path in session.iterdir() if path.name != archive.PURGED]
+    headless = [path.name for path in found if not binlog.begun(path)]
     return f"{headless[0]} lacks its beginning: it is fetched anew." if headless else None
 
 
