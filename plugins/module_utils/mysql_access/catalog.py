@@ -173,7 +173,7 @@ class Reader:
 
 _OF_ROOT = (
     "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES"
-    " WHERE GRANTEE = CONCAT(''''', REPLACE(CURRENT_USER(), '@', '''@'''), ''''')"
+    " WHERE GRANTEE = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')"
 )
 _ACCOUNTS = "SELECT Host, User, Priv FROM mysql.global_priv"
 _MEMBERSHIPS = (
