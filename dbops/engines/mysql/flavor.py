@@ -102,7 +102,7 @@ def of(connection: Connection) -> Flavor:
 
 
 def _mariadb_position(connection: Connection) -> Position:
-    return gtid.parse(str(client.value(connection, "SELECT @@GLOBAL.gtid_current_pos") or ""))
+    return gtid.parse(str(client.value(connection, "SELECT @@GLOBAL.gtid_binlog_pos") or ""))
 
 
 def _mariadb_seed(connection: Connection, position: Position) -> None:
