@@ -53,7 +53,6 @@ class Flavor:
     server: str
     client: str
     reader: str
-    package: str
     streams: Mapping[str, str]
     private: tuple[str, ...]
     wanted: Mapping[str, str]
@@ -230,7 +229,6 @@ MARIADB = Flavor(
     server="/usr/sbin/mariadbd",
     client="/usr/bin/mariadb",
     reader="/usr/bin/mariadb-binlog",
-    package="mariadb-server",
     streams={"full": "base.mbstream", "incremental": "incremental.mbstream"},
     private=(
         *_PRIVATE,
@@ -269,7 +267,6 @@ MYSQL = Flavor(
     server="/usr/sbin/mysqld",
     client="/usr/bin/mysql",
     reader="/usr/bin/mysqlbinlog",
-    package="mysql-server-core",
     streams={"full": "base.sql"},
     private=(
         *_PRIVATE,

@@ -154,9 +154,15 @@ def configuration(facts: Facts) -> Finding:
     return verdict(problems, f"{facts.options.config_file} and {key}")
 
 
+def _package_of(program: str) -> str:
+    """Return the package that a program came in; vendors and distributions name theirs apart."""
+    said = capture(Command(("dpkg-query", "--search", program), timeout_seconds=60)).stdout
+    return said.split(":", 1)[0] if ":" in said else program
+
+
 def patches(facts: Facts) -> Finding:
     """MY-14."""
-    package = flavor.named(facts.options.flavor).package
+    package = _package_of(flavor.named(facts.options.flavor).server)
     said = capture(Command(("apt-cache", "policy", package), timeout_seconds=60)).stdout
     found = dict(line.strip().split(": ", 1) for line in said.splitlines() if ": " in line.strip())
     here, newest = found.get("Installed", "(none)"), found.get("Candidate", "(none)")
