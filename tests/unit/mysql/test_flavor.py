@@ -37,6 +37,18 @@ def test_the_role_and_the_agent_know_the_same_backups() -> None:
         assert kind.name in stream.TOOLS
 
 
+def test_every_task_that_asks_a_server_says_which_it_is() -> None:
+    asked = 0
+    for path in (ROLE / "tasks").glob("*.yml"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines):
+            if line.strip() in ("mysql_state:", "mysql_replica:", "mysql_settings:"):
+                asked += 1
+                assert lines[number + 1].strip() == 'flavor: "{{ mysql_flavor }}"', path.name
+            assert "argv: [mariadb" not in line, path.name
+    assert asked > 6
+
+
 @pytest.mark.parametrize(
     ("said", "kind"), [("5.5.5-10.11.6-MariaDB-log", MARIADB), ("9.7.4-2", MYSQL)]
 )
