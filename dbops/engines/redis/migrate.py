@@ -135,8 +135,11 @@ def _require_empty(ours: Connection) -> None:
 
 
 def _prove(opts: Options, target: Target) -> Plan:
-    with link.here(opts) as ours:
+    _, theirs = link.there(opts)
+    with theirs, link.here(opts) as ours:
         _require_following(opts, ours)
+        # An older server may follow the stream, and yet cannot read a copy to compare with.
+        link.require_readable(opts, theirs)
 
     def prove(tell: Tell) -> None:
         _note(target, proven_at=None)

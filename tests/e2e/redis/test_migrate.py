@@ -1,4 +1,4 @@
-"""A whole cluster moves from Redis to Valkey on other hosts while a client writes, and back."""
+"""A whole cluster moves to other hosts while a client writes, and back."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ INVENTORY = fleet.CHECKOUT / "inventories" / "migrate-redis"
 
 @pytest.fixture(scope="module")
 def two(site: Site) -> Iterator[Site]:
-    """Return the fleet with a second, empty cluster beside it, of Valkey."""
+    """Return the fleet with a second, empty cluster beside it."""
     site.heal()
-    wide = replace(site.lab, release="trixie", more=("next1", "vault1"))
+    wide = replace(site.lab, more=("next1", "vault1"))
     fleet.up(wide)
     both = Site(wide)
     both.beside = ("-i", str(INVENTORY))
