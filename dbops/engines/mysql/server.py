@@ -68,7 +68,8 @@ class Server:
             f"--datadir={self.data_dir}",
             f"--socket={self.socket}",
             f"--pid-file={self.run_dir / 'pid'}",
-            f"--log-bin={self.data_dir / 'binlog'}",
+            # As the service names it: what the index lists by another path cannot be fetched.
+            "--log-bin=binlog",
             *self.flavor.private,
         )
         if self.cell is not None:
