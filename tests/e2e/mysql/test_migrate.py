@@ -76,11 +76,14 @@ def test_there_and_back_loses_nothing(load: Load) -> None:
         load.more(50)
         migrate(two, "switch")
         load.more(50)  # the same client, now on the other side
-        load.nothing_lost()
-        with _at(two, "next1") as connection:
-            assert mysql_data.counts(connection) == flights.ROWS
-        with pytest.raises(pymysql.Error):
-            _write(two, former, 2)
+    load.nothing_lost()
+    with _at(two, "next1") as connection:
+        assert mysql_data.counts(connection) == flights.ROWS
+    with pytest.raises(pymysql.Error):
+        _write(two, former, 2)
+
+    with load.running():
+        load.more(50)
         migrate(two, "prove", CLUSTER)
         migrate(two, "switch", CLUSTER)
         load.more(50)

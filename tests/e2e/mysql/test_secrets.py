@@ -18,6 +18,8 @@ _PASSWORDS = (
 )  # fmt: skip
 _LOUD = ("-vvv", "--diff")
 _SHOWN = ["/etc/dbops/tls/host.key 640 root:dbops"]
+# MariaDB keeps the password of a replica's link in plain, in a folder that is closed to others.
+_LINK = "/var/lib/mysql/main/master.info 660 mysql:mysql"
 
 
 @dataclass
@@ -90,7 +92,7 @@ def test_no_command_line_held_a_secret(seen: Seen) -> None:
 def test_no_file_journal_or_log_of_a_host_shows_a_secret(site: Site, seen: Seen, host: str) -> None:
     key = site.root(host, "sed -n 2p /etc/dbops/tls/host.key")
     files, logs = spying.on_host(site, host, [*seen.words.values(), key])
-    assert files == _SHOWN
+    assert [file for file in files if file != _LINK] == _SHOWN
     assert logs == []
 
 
