@@ -21,7 +21,7 @@ demo: .venv/.stamp  ## Provision, fill, back up, destroy, restore and prove on t
 
 test: .venv/.stamp check  ## Every check and every test, on real servers
 	@lab/servers.sh
-	@$(PYTHON) -m pytest tests/integration tests/e2e -n $(or $(WORKERS),3) --dist loadscope -ra
+	@$(PYTHON) -m pytest tests/e2e tests/integration -n $(or $(WORKERS),3) --dist loadscope -ra
 	@molecule test --all
 
 check: .venv/.stamp  ## Lint, types, unit and contract tests; no server needed

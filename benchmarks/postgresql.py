@@ -118,7 +118,7 @@ def _memory(bench: Bench) -> list[Row]:
     small = bench.peak_memory(script, "backup1")
     bench.fill(SCALE)
     large = bench.peak_memory(script, "backup1")
-    what = f"peak memory of dbops in a backup, MB: scale {SCALE} against {SCALE // 10}"
+    what = f"PostgreSQL: peak memory of dbops in a backup, MB: scale {SCALE} against {SCALE // 10}"
     return [Row(what, [large], [small], "1.0")]
 
 
@@ -126,24 +126,33 @@ def _backup(bench: Bench) -> list[Row]:
     bench.fill(SCALE)
     bench.backup(False)
     ours, peer = interleaved(lambda: bench.backup(False), bench.backup_by_hand)
-    return [Row("full backup, no fingerprint, against pgBackRest by hand, s", ours, peer, "1.05")]
+    return [
+        Row(
+            "PostgreSQL: full backup, no fingerprint, against pgBackRest by hand, s",
+            ours,
+            peer,
+            "1.05",
+        )
+    ]
 
 
 def _fingerprint(bench: Bench) -> list[Row]:
     taken = [bench.fingerprint() for _ in range(RUNS)]
     rates = [megabytes / seconds for seconds, megabytes in taken]
-    return [Row("fingerprint, MB/s of table data", rates, [], "400 or more")]
+    return [Row("PostgreSQL: fingerprint, MB/s of table data", rates, [], "400 or more")]
 
 
 def _drill(bench: Bench) -> list[Row]:
     bench.backup(True)
     ours, peer = interleaved(bench.drill, bench.restore_bare)
-    return [Row("drill's RTO against a bare restore, s", ours, peer, "1.25")]
+    return [Row("PostgreSQL: drill's RTO against a bare restore, s", ours, peer, "1.25")]
 
 
 def _restore(bench: Bench) -> list[Row]:
     ours, peer = interleaved(bench.restore, bench.restore_by_hand)
-    return [Row("restore until it accepts writes, against by hand, s", ours, peer, "1.05")]
+    return [
+        Row("PostgreSQL: restore until it accepts writes, against by hand, s", ours, peer, "1.05")
+    ]
 
 
 PARTS = {
