@@ -31,7 +31,7 @@ _TABLE = (
     "CREATE TABLE bench.t{0} (id int PRIMARY KEY AUTO_INCREMENT, k int NOT NULL, c char(120) NOT "
     "NULL, pad char(60) NOT NULL, KEY (k)); INSERT INTO bench.t{0} (k, c, pad) SELECT "
     "floor(rand() * {1}), concat(sha2(rand(), 224), sha2(rand(), 256)), sha1(rand()) "
-    "FROM seq_1_to_{1};"
+    "FROM bench.seq_1_to_{1};"
 )
 
 
