@@ -93,6 +93,16 @@ class Hosts:
         )  # fmt: skip
         return time.monotonic() - began
 
+    def fingerprint_rates(self, host: str, account: str, cluster: str) -> list[float]:
+        """Return ``RUNS`` rates of a fingerprint of everything, in megabytes a second."""
+        words = f"dbops fingerprint --cluster {cluster} --json 2>/dev/null"
+        rates = []
+        for _ in range(RUNS):
+            taken = json.loads(self.on(host, f"runuser -u {account} -- {words}"))
+            megabytes = sum(one["bytes_read"] for one in taken) / 1e6
+            rates.append(megabytes / sum(one["seconds"] for one in taken))
+        return rates
+
 
 def keep(part: str, rows: list[Row]) -> None:
     """Keep the rows of a part, with today's date and this machine."""

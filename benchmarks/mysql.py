@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from benchmarks.measuring import RUNS, Hosts, Row, interleaved
 from demo.mysql import MysqlFleet
 
@@ -124,12 +122,6 @@ class Bench(Hosts):
         self.sql("SET sql_log_bin = 0; DROP DATABASE bench; CREATE DATABASE bench")
         return self.timed(PRIMARY, f"mariadb --no-defaults bench < {DUMP}")
 
-    def fingerprint(self) -> tuple[float, float]:
-        """Return seconds and megabytes of one fingerprint of everything."""
-        out = self.on(REPOSITORY, f"{AS_REPOSITORY} dbops fingerprint --json 2>/dev/null")
-        taken = json.loads(out)
-        return sum(p["seconds"] for p in taken), sum(p["bytes_read"] for p in taken) / 1e6
-
 
 def _backup(bench: Bench) -> list[Row]:
     bench.fill()
@@ -141,8 +133,7 @@ def _backup(bench: Bench) -> list[Row]:
 
 
 def _fingerprint(bench: Bench) -> list[Row]:
-    taken = [bench.fingerprint() for _ in range(RUNS)]
-    rates = [megabytes / seconds for seconds, megabytes in taken]
+    rates = bench.fingerprint_rates(REPOSITORY, MysqlFleet.account, CLUSTER)
     return [Row("MariaDB: fingerprint, MB/s of table data", rates, [], "-")]
 
 

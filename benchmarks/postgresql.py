@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from benchmarks.measuring import RUNS, Hosts, Row, interleaved
+from benchmarks.measuring import Hosts, Row, interleaved
 
 ENGINES = ("postgresql",)
 SCALE = 100
@@ -91,16 +91,6 @@ class Bench(Hosts):
         self.on("drill1", f"{control} -m immediate stop; rm -rf {place}")
         return seconds
 
-    def fingerprint(self) -> tuple[float, float]:
-        """Return seconds and megabytes of one fingerprint of everything."""
-        out = self.on(
-            "backup1",
-            f"{AS_REPOSITORY} dbops fingerprint --cluster flights --json 2>/dev/null",
-        )
-        taken = json.loads(out)
-        parts = taken if isinstance(taken, list) else taken.get("fingerprints", [taken])
-        return sum(p["seconds"] for p in parts), sum(p["bytes_read"] for p in parts) / 1e6
-
     def peak_memory(self, script: str, host: str) -> float:
         """Return the peak resident megabytes of the dbops process itself while ``script`` runs."""
         loop = (
@@ -137,8 +127,7 @@ def _backup(bench: Bench) -> list[Row]:
 
 
 def _fingerprint(bench: Bench) -> list[Row]:
-    taken = [bench.fingerprint() for _ in range(RUNS)]
-    rates = [megabytes / seconds for seconds, megabytes in taken]
+    rates = bench.fingerprint_rates("backup1", "pgbackrest", "flights")
     return [Row("PostgreSQL: fingerprint, MB/s of table data", rates, [], "400 or more")]
 
 

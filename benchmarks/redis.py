@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-from benchmarks.measuring import RUNS, Hosts, Row, interleaved
+from benchmarks.measuring import Hosts, Row, interleaved
 from demo.redis import RedisFleet
 
 ENGINES = ("redis",)
@@ -83,12 +81,6 @@ class Bench(Hosts):
         self.on(PRIMARY, "rm /run/bench; sleep 1")
         return float(self.on(PRIMARY, "cat /root/bench.out"))
 
-    def fingerprint(self) -> tuple[float, float]:
-        """Return seconds and megabytes of one fingerprint of everything."""
-        out = self.on(REPOSITORY, f"{AS_REPOSITORY} dbops fingerprint --json 2>/dev/null")
-        taken = json.loads(out)
-        return sum(p["seconds"] for p in taken), sum(p["bytes_read"] for p in taken) / 1e6
-
 
 def _backup(bench: Bench) -> list[Row]:
     bench.fill()
@@ -108,8 +100,7 @@ def _latency(bench: Bench) -> list[Row]:
 
 
 def _fingerprint(bench: Bench) -> list[Row]:
-    taken = [bench.fingerprint() for _ in range(RUNS)]
-    rates = [megabytes / seconds for seconds, megabytes in taken]
+    rates = bench.fingerprint_rates(REPOSITORY, RedisFleet.account, CLUSTER)
     return [Row("Redis: fingerprint, MB/s of memory", rates, [], "-")]
 
 
