@@ -91,7 +91,8 @@ class Member:
                 stderr=log,
                 start_new_session=True,
             )
-        for _ in range(300):
+        until = time.monotonic() + 60
+        while time.monotonic() < until and self._process.poll() is None:
             with suppress(Unreachable):
                 self.connect().close()
                 return self

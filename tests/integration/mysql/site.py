@@ -14,9 +14,8 @@ from dbops.contract import BackupRequest, RestoreRequest
 from dbops.engines.mysql import ENGINE, options
 from dbops.manifest import Fingerprint, Kind, Manifest
 from dbops.targets import Objectives, Target
+from tests.integration import ports
 from tests.integration.mysql.machine import Member, certificates
-
-PORT = 33961
 
 
 class Site:
@@ -24,6 +23,7 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.port = ports.free()
         self.tls = folder / "tls"
         certificates(self.tls)
         more = "\n".join(
@@ -34,7 +34,7 @@ class Site:
                 "plugin-load-add = auth_ed25519",
             )
         )
-        self.member = Member(folder / "m1", port=PORT, more=more).install().start()
+        self.member = Member(folder / "m1", port=self.port, more=more).install().start()
         self.member.run(
             "CREATE USER b@'127.0.0.1' IDENTIFIED VIA ed25519 USING PASSWORD('secret') REQUIRE SSL",
             "GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, PROCESS, BINLOG MONITOR, SLAVE MONITOR, "
@@ -65,7 +65,7 @@ class Site:
     def target(self, part: str, **more: Any) -> Target:
         options = {
             "hosts": {"m1": "127.0.0.1"},
-            "port": PORT,
+            "port": self.port,
             "ca_file": str(self.tls / "ca.crt"),
             "socket": str(self.member.socket),
             "repo_path": str(self.folder / "repo"),

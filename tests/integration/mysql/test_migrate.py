@@ -16,6 +16,7 @@ from dbops.contract import MigrateStep
 from dbops.engines.mysql import ENGINE, client
 from dbops.errors import CommandFailed, DbopsError, Refused, VerificationFailed
 from dbops.targets import Objectives, Target
+from tests.integration import ports
 from tests.integration.mysql.machine import Member, certificates, tls_settings
 
 pytestmark = pytest.mark.integration
@@ -27,9 +28,10 @@ class Side:
     def __init__(self, folder: Path, number: int, tls: Path, domain: int) -> None:
         self.folder = folder
         self.number = number
+        self.port = ports.free()
         more = f"{tls_settings(tls)}\ngtid-domain-id = {domain}"
         self.member = (
-            Member(folder / f"s{number}", server_id=number, port=33970 + number, more=more)
+            Member(folder / f"s{number}", server_id=number, port=self.port, more=more)
             .install()
             .start()
         )
@@ -62,7 +64,7 @@ class Side:
                 "socket": str(self.member.socket),
                 "data_dir": str(self.member.data),
                 "migrate_hosts": {"m1": "127.0.0.1"},
-                "migrate_port": 33970 + other.number,
+                "migrate_port": other.port,
                 "migrate_file": str(self.folder / "migrate.cnf"),
             },
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dbops.engines.redis.options import Options
+from tests.integration import ports
 from tests.integration.redis.server import Server
 
 Launch = Callable[..., Server]
@@ -50,7 +50,7 @@ def launch(folder: Path, options: Options) -> Iterator[Launch]:
 
     def start(port: bool = False, **more: str) -> Server:
         place = folder / f"server{next(numbers)}"
-        server = Server(place, options.server, _free_port() if port else 0, **more)
+        server = Server(place, options.server, ports.free() if port else 0, **more)
         servers.append(server)
         server.start()
         return server
@@ -58,9 +58,3 @@ def launch(folder: Path, options: Options) -> Iterator[Launch]:
     yield start
     for server in servers:
         server.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

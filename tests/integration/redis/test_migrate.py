@@ -25,8 +25,8 @@ from dbops.errors import (
     VerificationFailed,
 )
 from dbops.targets import Target
+from tests.integration import ports
 from tests.integration.redis import certificates
-from tests.integration.redis.conftest import _free_port
 from tests.integration.redis.server import Server, wait
 from tests.integration.redis.test_content import DATA
 
@@ -42,7 +42,7 @@ class Side:
     """One cluster of one member, which speaks TLS only and lets nobody in without a log-in."""
 
     def __init__(self, folder: Path, name: str, program: Path) -> None:
-        self.folder, self.name, self.port = folder / name, name, _free_port()
+        self.folder, self.name, self.port = folder / name, name, ports.free()
         tls = folder / "tls"
         self.server = Server(
             self.folder,
