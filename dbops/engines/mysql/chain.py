@@ -159,16 +159,18 @@ def _back(files: Sequence[File], start: Position, end: Position) -> tuple[Segmen
     seen: set[str] = set()
     while ways:
         point, later = ways.pop()
+        found: tuple[Segment, ...] | None = None
         for file in sorted(files, key=lambda one: _preferred(one, later)):
             if not _carries(file, point) or str(file.summary.before) in seen:
                 continue
             segments = _before(file, point, later)
             if start.holds(file.summary.before):
-                if _same_branch(file, start):
-                    return segments
+                found = segments if _same_branch(file, start) else found
                 continue
             seen.add(str(file.summary.before))
             ways.append((file.summary.before, segments))
+        if found is not None:
+            return found
     return None
 
 

@@ -115,6 +115,19 @@ def test_a_branch_that_a_failover_left_is_not_replayed(tmp_path: Path) -> None:
     assert str(found.end) == "0-2-8"
 
 
+def test_of_several_right_ways_the_one_through_fewer_members_is_taken(tmp_path: Path) -> None:
+    found = chain.follow(
+        files(
+            log(tmp_path / "m1/s/binlog.000001", "", *run(range(1, 6))),
+            log(tmp_path / "m2/s/binlog.000001", "", *run(range(1, 6))),
+            log(tmp_path / "m2/s/binlog.000002", "0-1-5", *run(range(6, 10), server=2)),
+        ),
+        gtid.parse("0-1-3"),
+    )
+    assert names(found) == ["m2/binlog.000001", "m2/binlog.000002"]
+    assert len(found.segments) == 1
+
+
 @pytest.mark.parametrize("until", [None, "0-1-12", "0-1-9"])
 def test_a_lost_primarys_file_is_left_where_the_new_ones_begins(
     tmp_path: Path, until: str | None
