@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,31 +17,42 @@ from pathlib import Path
 from dbops.errors import Busy, ConfigError
 from dbops.targets import Target, ensure_private_dir
 
+_PAUSE_SECONDS = 0.1
+
 
 @contextmanager
-def hold(target: Target, what: str) -> Iterator[None]:
+def hold(target: Target, what: str, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold ``<state_dir>/<what>.lock`` (spaces as dashes) while the block runs.
 
-    Raises Busy at once, naming the holder's process id, when another run holds it, and ConfigError
-    when the lock file cannot be opened.
+    When another run holds it, waits for up to ``wait_seconds`` and then raises Busy, naming the
+    holder's process id. Raises ConfigError when the lock file cannot be opened.
     """
     path = _directory(target) / f"{what.replace(' ', '-')}.lock"
     handle = _open(path)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
-            raise Busy(
-                f"Another {what} of {target.cluster!r} is running here "
-                f"(process {holder or 'unknown'}): wait for it, then run again."
-            ) from None
+        end = time.monotonic() + wait_seconds
+        while not _taken(handle):
+            if time.monotonic() >= end:
+                holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
+                raise Busy(
+                    f"Another {what} of {target.cluster!r} is running here "
+                    f"(process {holder or 'unknown'}): wait for it, then run again."
+                )
+            time.sleep(_PAUSE_SECONDS)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
         os.ftruncate(handle, 0)
     finally:
         os.close(handle)
+
+
+def _taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _directory(target: Target) -> Path:

@@ -14,9 +14,7 @@ entry with the same parent.
 from __future__ import annotations
 
 import hashlib
-import time as clock
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +24,7 @@ from pydantic import ValidationError
 
 from dbops import lock, status
 from dbops.contract import Backup, Catalogue, Progress, RecoveryWindow, VerifyResult
-from dbops.errors import Busy, CommandFailed, ConfigError, VerificationFailed
+from dbops.errors import CommandFailed, ConfigError, VerificationFailed
 from dbops.manifest import Kind, Manifest
 from dbops.restic import Compression, Repository
 from dbops.restic_check import Inspection, inspect
@@ -377,7 +375,7 @@ def update(
     What cannot be forgotten now, since another run keeps the repository locked, is left to the
     next change.
     """
-    with _alone(target):
+    with lock.hold(target, "catalogue", _LOCK_WAIT_SECONDS):
         listing = repo.listing()
         document = _heal(repo, listing)
         kept = tuple(change(document, listing))
@@ -427,25 +425,6 @@ def _unread(dropped: Sequence[str], listing: Listing) -> list[str]:
 def _write(repo: Repository, document: Document) -> None:
     text = document.model_dump_json() + "\n"
     repo.save_text(text, FILE, (TAG, f"{_GENERATION}{document.generation}", _content(text)))
-
-
-@contextmanager
-def _alone(target: Target) -> Iterator[None]:
-    """Hold the lock on the catalogue, waiting for one who changes it now."""
-    end = clock.monotonic() + _LOCK_WAIT_SECONDS
-    while True:
-        try:
-            held = lock.hold(target, "catalogue")
-            held.__enter__()
-            break
-        except Busy:
-            if clock.monotonic() > end:
-                raise
-            clock.sleep(0.2)
-    try:
-        yield
-    finally:
-        held.__exit__(None, None, None)
 
 
 # Verifying

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 
 import pytest
 
@@ -53,6 +55,26 @@ def test_a_killed_holder_blocks_nobody(write_target: WriteTarget) -> None:
     os.waitpid(child, 0)
     with lock.hold(target, "backup"):
         pass
+
+
+def test_waits_for_one_that_ends_in_time(write_target: WriteTarget) -> None:
+    target = write_target()
+    held, ended = threading.Event(), []
+
+    def other() -> None:
+        with lock.hold(target, "backup"):
+            held.set()
+            time.sleep(0.5)
+            ended.append(True)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert held.wait(10)
+    with pytest.raises(Busy), lock.hold(target, "backup", 0.1):
+        pass
+    with lock.hold(target, "backup", 30):
+        assert ended
+    thread.join()
 
 
 def test_links_are_refused(write_target: WriteTarget) -> None:

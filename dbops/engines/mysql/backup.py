@@ -9,7 +9,6 @@ restores to. What is *not* here: the stream's other end (:mod:`.stream`), the bi
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,7 +29,7 @@ from dbops.engines.mysql import (
 )
 from dbops.engines.mysql.flavor import Flavor
 from dbops.engines.mysql.options import Options
-from dbops.errors import Busy, CommandFailed, ConfigError, DbopsError, VerificationFailed
+from dbops.errors import CommandFailed, ConfigError, DbopsError, VerificationFailed
 from dbops.manifest import Kind, Manifest
 from dbops.repository import Entry
 from dbops.restic import Repository
@@ -250,16 +249,8 @@ def _list(
     progress: Progress,
 ) -> None:
     repository.add(target, repo, manifest, snapshots)
-    end = time.monotonic() + _LOG_LOCK_SECONDS
-    while True:
-        try:
-            with lock.hold(target, "log backup"):
-                ship_log(target, opts, repo, progress)
-            break
-        except Busy:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.5)
+    with lock.hold(target, "log backup", _LOG_LOCK_SECONDS):
+        ship_log(target, opts, repo, progress)
     repository.expire_after(target, repo, opts.keep_full, progress)
     status.note_catalogue(target, repository.catalogue(repo), True)
 

@@ -6,6 +6,7 @@ What is *not* here: the log between two full backups (:mod:`.shipping`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import dbops
 from dbops import lock, repository, status
@@ -24,7 +25,7 @@ from dbops.engines.redis.points import Point
 from dbops.engines.redis.rewriting import Base, Rewriting
 from dbops.engines.redis.shipping import Since
 from dbops.engines.redis.spool import Spool
-from dbops.errors import ConfigError, DbopsError, VerificationFailed
+from dbops.errors import Busy, ConfigError, DbopsError, VerificationFailed
 from dbops.manifest import Manifest
 from dbops.options import require_part
 from dbops.repository import Entry
@@ -32,6 +33,8 @@ from dbops.restic import Repository, Saved
 from dbops.targets import Target
 
 SMALLEST_SHARE = 0.5
+_LOG_WAIT_SECONDS = 3600.0
+_TIDY_WAIT_SECONDS = 60.0
 
 
 def take_backup(target: Target, request: BackupRequest, progress: Progress) -> Manifest:
@@ -56,7 +59,7 @@ def _take_log(target: Target, opts: Options, repo: Repository, progress: Progres
         if since is None:
             progress("the replica has a new base of its own: a full backup starts the log anew")
             with lock.hold(target, "backup"):
-                take_full(target, opts, repo, True, progress, alone=True)
+                take_full(target, opts, repo, True, progress, for_log=True)
             since = shipping.base_of_log(opts, repo, progress)
         if since is None:
             raise VerificationFailed(
@@ -76,23 +79,34 @@ def take_full(
     repo: Repository,
     with_fingerprint: bool,
     progress: Progress,
-    alone: bool = False,
+    for_log: bool = False,
 ) -> Manifest:
     """Take a full backup; the caller holds the cluster's backup lock.
 
-    With ``alone`` what the replica has will do when its primary is gone.
+    With ``for_log`` the caller is a log backup and holds the lock of those too: what the replica
+    has will do when its primary is gone.
     """
+
+    def log_alone(wait_seconds: float) -> AbstractContextManager[None]:
+        return nullcontext() if for_log else lock.hold(target, "log backup", wait_seconds)
+
     with status.recorded(target, "full") as record:
         found = repository.entries(repo)
-        base, saved, begun = _stored_base(target, opts, found, alone, progress)
+        base, saved, begun = _stored_base(target, opts, found, for_log, progress)
         try:
             if begun is not None:
-                shipping.ship_last(target, opts, repo, begun, progress)
+                # A log backup that runs now has measured the log before this base ended it.
+                with log_alone(_LOG_WAIT_SECONDS):
+                    shipping.ship(target, opts, repo, begun, progress)
             manifest = _listed(target, opts, repo, base, saved, with_fingerprint, progress)
         finally:
             base.path.unlink(missing_ok=True)
         record(manifest)
-    _forget_spools(opts, base.backup_id)
+    try:
+        with log_alone(_TIDY_WAIT_SECONDS):
+            _forget_spools(opts, base.backup_id)
+    except Busy as busy:
+        progress(f"the former log's files are removed after the next backup: {busy}")
     repository.expire_after(target, repo, opts.backup_keep_full, progress)
     status.note_catalogue(target, repository.catalogue(repo), encrypted=True)
     _plausible(manifest, catalogue.newest_full(found))

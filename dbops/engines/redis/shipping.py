@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import dbops
-from dbops import lock, repository
+from dbops import repository
 from dbops.contract import Progress
 from dbops.engines.redis import aof, catalogue, client, points, replica, spool
 from dbops.engines.redis.options import Options
 from dbops.engines.redis.points import Point
 from dbops.engines.redis.spool import Spool
-from dbops.errors import Busy, DbopsError, Unreachable
+from dbops.errors import DbopsError, Unreachable
 from dbops.manifest import Manifest
 from dbops.repository import Entry
 from dbops.restic import Repository, Saved
@@ -102,17 +102,6 @@ def ship(
     manifest = _manifest(full.manifest, repo, backup_id, times, size, saved)
     repository.add(target, repo, manifest, {catalogue.LOG: saved.snapshot_id})
     return manifest
-
-
-def ship_last(
-    target: Target, opts: Options, repo: Repository, begun: Since, progress: Progress
-) -> None:
-    """Store the log to where the new base begins, unless another run is doing it anyway."""
-    try:
-        with lock.hold(target, "log-backup"):
-            ship(target, opts, repo, begun, progress)
-    except Busy:
-        progress("the log is being stored by another run")
 
 
 def _manifest(

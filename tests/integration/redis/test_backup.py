@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,50 @@ def test_a_full_backup_does_not_hold_up_the_log(site: Site, monkeypatch: Any) ->
     assert len(site.backups()) == 2
     with site.restored() as connection:
         assert connection.ask("GET", "text") == b"value"
+
+
+def test_a_log_backup_that_runs_at_the_end_of_a_full_one_costs_no_log(
+    site: Site, monkeypatch: Any
+) -> None:
+    first = site.take()
+    site.primary.run(("SET", "before", 1))
+    site.settle()
+    whole, going, go_on = Repository.save_stream, threading.Event(), threading.Event()
+
+    def slow(self: Repository, producer: Any, name: str, *more: Any) -> Any:
+        if name == catalogue.LOG and not going.is_set():
+            going.set()
+            assert go_on.wait(60)
+        return whole(self, producer, name, *more)
+
+    monkeypatch.setattr(Repository, "save_stream", slow)
+
+    def log() -> None:
+        with lock.hold(site.target(), "log backup"):
+            site.take("log")
+
+    def full() -> None:
+        with lock.hold(site.target(), "backup"):
+            site.take()
+
+    with ThreadPoolExecutor(2) as pool:
+        running = pool.submit(log)
+        assert going.wait(60)
+        site.primary.run(("SET", "after", 1))
+        site.settle()
+        taken = pool.submit(full)
+        markers = site.options.require_path("stage_dir").glob
+        wait(lambda: any(markers("*/complete")), "the new base", 60)
+        time.sleep(2)
+        go_on.set()
+        running.result(60)
+        taken.result(60)
+    found = repository.entries(site.repo)
+    kept = repository.log_of(found, repository.choose(found, first.backup_id))
+    assert kept is not None
+    with site.restored(RestoreRequest(time=kept.manifest.stop)) as connection:
+        assert connection.ask("GET", "before") == b"1"
+        assert connection.ask("GET", "after") == b"1"
 
 
 def test_while_the_first_full_backup_runs_the_log_says_so(site: Site) -> None:
