@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 from lab import faults
 from lab.fleet import CHECKOUT, Lab
@@ -64,7 +65,12 @@ def interleaved(
 
 
 class Hosts:
-    """An engine's hosts of the lab; each timing is wall seconds, taken on the host itself."""
+    """An engine's hosts of the lab; each timing is wall seconds, taken on the host itself.
+
+    ``variables`` are given to site.yml beside those of the lab's inventory.
+    """
+
+    variables: ClassVar[dict[str, int]] = {}
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -88,7 +94,8 @@ class Hosts:
         }
         began = time.monotonic()
         subprocess.run(
-            ["ansible-playbook", "-i", str(self.lab.state / "inventory"), "playbooks/site.yml"],
+            ["ansible-playbook", "-i", str(self.lab.state / "inventory"),
+             "-e", json.dumps(self.variables), "playbooks/site.yml"],
             cwd=CHECKOUT, env=environment, check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         return time.monotonic() - began

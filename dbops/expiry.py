@@ -18,6 +18,7 @@ from dbops.runner import Action, Plan
 from dbops.targets import Target
 
 ORPHAN_HOURS = 48
+PRUNE_HOURS = 20
 
 
 def going(found: Sequence[Entry], backup_id: str) -> set[str]:
@@ -102,7 +103,11 @@ def drop(
 
 
 def after_backup(target: Target, repo: Repository, keep_full: int, progress: Progress) -> None:
-    """Let retention act now that a new backup is complete, and sweep what killed runs left."""
+    """Let retention act now that a new backup is complete, and sweep what killed runs left.
+
+    Space is given back when something went, and otherwise once a day: a run that was killed may
+    have left data that no snapshot knows.
+    """
     listing = repo.listing()
     document = repository.read(repo, listing)
     found = repository.complete(document, listing)
@@ -112,6 +117,8 @@ def after_backup(target: Target, repo: Repository, keep_full: int, progress: Pro
         keep_one(found, leaving, _verified(target))
         if leaving or lost or len(document.dropped) >= repository.FORGET_AT:
             drop(target, repo, leaving, lost)
+        elif not _prune_due(target):
+            return
     except Refused as refusal:
         progress(f"nothing expired: {refusal}")
         return
@@ -139,5 +146,13 @@ def tidy(target: Target, repo: Repository, progress: Progress) -> None:
     try:
         with lock.hold(target, "verify"):
             repo.prune(progress)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        status.update(target, "prune", {"last_success": now})
     except Busy as busy:
         progress(f"space is given back after a later backup: {busy}")
+
+
+def _prune_due(target: Target) -> bool:
+    last = status.read(target)["prune"].get("last_success")
+    before = datetime.now(UTC) - timedelta(hours=PRUNE_HOURS)
+    return last is None or datetime.fromisoformat(last) < before

@@ -26,7 +26,7 @@ from dbops import lock, status
 from dbops.contract import Backup, Catalogue, Progress, RecoveryWindow, VerifyResult
 from dbops.errors import CommandFailed, ConfigError, VerificationFailed
 from dbops.manifest import Kind, Manifest
-from dbops.restic import Compression, Repository
+from dbops.restic import Repository
 from dbops.restic_check import Inspection, inspect
 from dbops.restic_output import Listing, Snapshot
 from dbops.runner import Plan
@@ -93,20 +93,10 @@ class Route:
     log: Entry | None
 
 
-def open_repository(
-    target: Target, opts: RepositoryOptions, compression: Compression = "auto"
-) -> Repository:
-    """Return the repository of a cluster, to write on its host and read-only elsewhere.
-
-    ``compression`` is ``off`` for an engine whose streams are compressed when restic meets them.
-    """
+def open_repository(target: Target, opts: RepositoryOptions) -> Repository:
+    """Return the repository of a cluster, to write on its host and read-only elsewhere."""
     if opts.repo_host is None:
-        return Repository(
-            str(opts.repo_path),
-            opts.repo_password_file,
-            user=opts.repo_user,
-            compression=compression,
-        )
+        return Repository(str(opts.repo_path), opts.repo_password_file, user=opts.repo_user)
     return Repository(
         f"sftp:{opts.repo_user}@{opts.repo_host}:{opts.repo_path}",
         opts.repo_password_file,

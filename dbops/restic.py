@@ -82,7 +82,7 @@ class Repository:
     ``password_file`` holds the passphrase, mode 0600. ``user`` is the account that restic runs as
     when dbops is root. No cache is kept: what a restore or a drill reads is the repository itself.
     ``ssh_key`` and ``known_hosts`` belong to SFTP; ``sftp_command`` stands in for ssh altogether.
-    ``read_only`` takes no lock and refuses whatever writes. ``compression`` is restic's.
+    ``read_only`` takes no lock and refuses whatever writes.
     """
 
     location: str
@@ -91,7 +91,6 @@ class Repository:
     ssh_key: Path | None = None
     known_hosts: Path | None = None
     read_only: bool = False
-    compression: Compression = "auto"
     sftp_command: str | None = None
     _memory: _Memory = field(default_factory=_Memory, init=False, repr=False, compare=False)
 
@@ -245,9 +244,11 @@ class Repository:
         """Return every readable snapshot, oldest first, or those that carry ``tag``."""
         return self.listing(tag).snapshots
 
-    def _backup(self, *arguments: str, tags: Sequence[str]) -> Command:
+    def _backup(
+        self, *arguments: str, tags: Sequence[str], compression: Compression = "auto"
+    ) -> Command:
         marked = [part for tag in tags for part in ("--tag", tag)]
-        ways = ("--json", "--compression", self.compression)
+        ways = ("--json", "--compression", compression)
         return self._checked("backup", *ways, *marked, *arguments)
 
     def save_stream(
@@ -256,14 +257,18 @@ class Repository:
         name: str,
         tags: Sequence[str] = (),
         progress: Progress = _quiet,
+        compression: Compression = "auto",
     ) -> Saved:
         """Store what ``producer`` writes on its standard output as the file ``name``.
 
         restic is told of the end only when the producer has ended with a good status, so a torn
         stream makes no snapshot. ``progress`` is told every line of the producer's standard error.
+        ``compression`` is restic's: ``off`` for a stream that is compressed when restic meets it.
         Raises CommandFailed with the words of whichever failed.
         """
-        command = self._backup("--stdin", "--stdin-filename", name, tags=tags)
+        command = self._backup(
+            "--stdin", "--stdin-filename", name, tags=tags, compression=compression
+        )
         fed: list[Completed] = []
 
         def run() -> Completed:

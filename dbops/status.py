@@ -6,7 +6,8 @@
 "verify": {"last_attempt", "last_result", "last_success", "files_checked", "problems": [text],
 "sound": [backup id]},
 "catalogue": {"retained": n, "full": n, "chain_length": n, "encrypted": bool,
-"oldest": time or null, "newest": time or null, "newest_backup": id or null}}``.
+"oldest": time or null, "newest": time or null, "newest_backup": id or null},
+"prune": {"last_success": time}}``.
 Times are ISO 8601 in UTC.
 """
 
@@ -43,7 +44,8 @@ def read(target: Target) -> dict[str, Any]:
     except (OSError, ValueError):
         data = {}
     status: dict[str, Any] = data if isinstance(data, dict) else {}
-    return {"schema_version": SCHEMA, "kinds": {}, "verify": {}, "catalogue": {}} | status
+    sections: dict[str, Any] = {"kinds": {}, "verify": {}, "catalogue": {}, "prune": {}}
+    return {"schema_version": SCHEMA} | sections | status
 
 
 def update(target: Target, section: str, changes: dict[str, Any], kind: str | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -203,6 +204,24 @@ def test_expiry_takes_the_chain_and_never_the_last_verified(
     assert verify(target, repo) == ()
     held = {path for snapshot in repo.snapshots() for path in snapshot.paths}
     assert held == {"/full", f"/{repository.FILE}"}
+
+
+def test_what_killed_runs_left_is_removed_once_a_day(target: Target, repo: Repository) -> None:
+    store(target, repo, "full", 0)
+
+    def left_after(seconds: int) -> bool:
+        """Tell whether data that no snapshot knows are there after one more backup."""
+        repo.forget([repo.save_text(secrets.token_hex(2000), "lost").snapshot_id])
+        packs = set((repo.folder or Path()).glob("data/*/*"))
+        noted = datetime.now(UTC) - timedelta(seconds=seconds)
+        status.update(target, "prune", {"last_success": noted.isoformat()})
+        repository.expire_after(target, repo, 1, lambda text: None)
+        return packs <= set((repo.folder or Path()).glob("data/*/*"))
+
+    assert left_after(3600)
+    assert not left_after(86400)
+    assert not left_after(86400)
+    assert verify(target, repo) == ()
 
 
 SCRIPT = """

@@ -92,7 +92,7 @@ def take_full(
 
     with status.recorded(target, "full") as record:
         found = repository.entries(repo)
-        base, saved, begun = _stored_base(target, opts, found, for_log, progress)
+        base, saved, begun = _stored_base(opts, repo, found, for_log, progress)
         try:
             if begun is not None:
                 # A log backup that runs now has measured the log before this base ended it.
@@ -114,13 +114,12 @@ def take_full(
 
 
 def _stored_base(
-    target: Target, opts: Options, found: Sequence[Entry], alone: bool, progress: Progress
+    opts: Options, repo: Repository, found: Sequence[Entry], alone: bool, progress: Progress
 ) -> tuple[Base, Saved, Since | None]:
     """Let the replica write a new base, and store it while it is being written.
 
     What redis compresses is not compressed again: that would only cost time.
     """
-    repo = catalogue.open_(target, opts, "off")
     with client.replica(opts) as connection:
         member = replica.attach(opts, connection, progress, alone)
         replica.healthy(connection)
@@ -130,10 +129,12 @@ def _stored_base(
             closing = rewriting.watch(begun)
             try:
                 producer = rewriting.producer()
-                saved = repo.save_stream(producer, catalogue.BASE, (rewriting.backup_id,), progress)
+                tags = (rewriting.backup_id,)
+                saved = repo.save_stream(producer, catalogue.BASE, tags, progress, "off")
             except DbopsError:
                 # Why there is no whole base says more than that its reader met no end.
                 closing.result()
+                rewriting.refuse_damage()
                 raise
             base = closing.result()
     if saved.bytes_read != base.path.stat().st_size:

@@ -10,7 +10,7 @@ from dbops.engines.redis import options
 from dbops.engines.redis.options import Options
 from dbops.options import require_part
 from dbops.repository import Entry
-from dbops.restic import Compression, Repository
+from dbops.restic import Repository
 from dbops.runner import Plan
 from dbops.targets import Target
 
@@ -18,9 +18,9 @@ BASE = "base.rdb"
 LOG = "log.aof"
 
 
-def open_(target: Target, opts: Options, compression: Compression = "auto") -> Repository:
+def open_(target: Target, opts: Options) -> Repository:
     """Return the cluster's repository: to write on its host, only to read elsewhere."""
-    return repository.open_repository(target, opts, compression)
+    return repository.open_repository(target, opts)
 
 
 def catalogue(target: Target) -> Catalogue:

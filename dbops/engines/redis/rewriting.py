@@ -25,11 +25,11 @@ from dbops.engines.redis.rdb import Head
 from dbops.engines.redis.shipping import Since
 from dbops.engines.redis.spool import Spool, make
 from dbops.errors import VerificationFailed
-from dbops.runner import Command, capture, explain
+from dbops.runner import Command
 
-_CHECK_SECONDS = 6 * 3600.0
 _TEMPORARY = "temp-rewriteaof-*.aof"
 _MARKER = "complete"
+_VERDICT = "damage"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class Rewriting:
         make(self._place.folder, account(opts))
         self._path = self._place.folder / catalogue.BASE
         self._marker = self._place.folder / _MARKER
-        for left in (self._path, self._marker):
+        self._verdict = self._place.folder / _VERDICT
+        for left in (self._path, self._marker, self._verdict):
             left.unlink(missing_ok=True)
         self._link(known)
 
@@ -86,14 +87,24 @@ class Rewriting:
             time.sleep(0.01)
 
     def producer(self) -> Command:
-        """Return the command that writes the base to its end, or fails if it has none."""
+        """Return the command that writes the base to its end, or fails if it has none.
+
+        The server's own tool reads it at the same time; :meth:`refuse_damage` says what it found.
+        """
         while not self._path.exists() and not self._marker.exists():
             time.sleep(0.01)
         argv = (
             sys.executable, "-I", str(Path(pour.__file__)),
-            "--growing", str(self._path), str(self._marker),
+            "--growing", str(self._path), str(self._marker), str(self._verdict),
+            str(self._opts.tool("check-rdb")),
         )  # fmt: skip
         return Command(argv, title="reading the base", user=account(self._opts))
+
+    def refuse_damage(self) -> None:
+        """Raise VerificationFailed when the producer failed because the base is damaged."""
+        if self._verdict.exists():
+            said = self._verdict.read_text(encoding="utf-8").rstrip(".")
+            raise VerificationFailed(f"The replica's base is damaged, check-rdb says: {said}.")
 
     def watch(self, begun: Since | None) -> Future[Base]:
         """Wait for the end beside the reader; ``begun`` is the log that the new base ends."""
@@ -109,7 +120,6 @@ class Rewriting:
             said = str(base.path.stat().st_size)
         finally:
             files.write(self._marker, said, shared=True)
-        _check(self._opts, base.path)
         return base
 
     def _complete(self) -> Base:
@@ -131,16 +141,3 @@ class Rewriting:
 def account(opts: Options) -> str | None:
     """Return the account that the replica's files belong to, None when it is the present one."""
     return opts.os_user if os.geteuid() == 0 else None
-
-
-def _check(opts: Options, path: Path) -> None:
-    """Let the server's own tool read the whole base, beside the one who stores it."""
-    command = Command(
-        (str(opts.tool("check-rdb")), str(path)),
-        title="check-rdb",
-        user=account(opts),
-        timeout_seconds=_CHECK_SECONDS,
-    )
-    done = capture(command)
-    if done.status != 0:
-        raise VerificationFailed(f"The replica's base is damaged: {explain(command, done)}.")

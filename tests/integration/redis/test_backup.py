@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,8 @@ from typing import Any
 import pytest
 
 from dbops import lock, repository
-from dbops.contract import RestoreRequest
-from dbops.engines.redis import catalogue, fingerprint, private, shipping, spool
+from dbops.contract import BackupRequest, RestoreRequest
+from dbops.engines.redis import backup, catalogue, fingerprint, private, shipping, spool
 from dbops.engines.redis.private import Place
 from dbops.errors import (
     Busy,
@@ -184,6 +185,26 @@ def test_a_stream_that_ends_early_is_never_listed(site: Site, monkeypatch: Any) 
     with pytest.raises(CommandFailed, match="ends 1 bytes early"):
         site.take("log")
     assert [one.backup_id for one in repository.entries(site.repo)] == [full.backup_id]
+
+
+def test_a_base_that_is_damaged_is_never_stored(site: Site) -> None:
+    programs = site.folder / "programs"
+    programs.mkdir()
+    flip = "import sys; d = bytearray(sys.stdin.buffer.read()); d[len(d) // 2] ^= 255"
+    checker = programs / f"{site.options.flavor}-check-rdb"
+    checker.write_text(
+        f"#!/bin/sh\n{sys.executable} -c '{flip}; sys.stdout.buffer.write(d)' "
+        f"| {site.options.tool('check-rdb')} /dev/stdin\n"
+    )
+    checker.chmod(0o755)
+    for path in site.options.bin_dir.glob(f"{site.options.flavor}-*"):
+        if path.name != checker.name:
+            (programs / path.name).symlink_to(path)
+    request = BackupRequest(kind="full", fingerprint=False)
+    target = site.target(bin_dir=str(programs))
+    with pytest.raises(VerificationFailed, match="base is damaged, check-rdb says"):
+        backup.take_backup(target, request, lambda text: None)
+    assert (site.backups(), site.repo.snapshots()) == ([], ())
 
 
 def test_a_full_backup_does_not_hold_up_the_log(site: Site, monkeypatch: Any) -> None:

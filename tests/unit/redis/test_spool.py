@@ -85,7 +85,10 @@ def test_a_file_that_is_shorter_than_it_should_be(tmp_path: Path) -> None:
 def test_a_file_that_grows(tmp_path: Path, said: str, status: int) -> None:
     path, marker = tmp_path / "base", tmp_path / "complete"
     path.write_bytes(b"a" * 1000)
-    argv = [sys.executable, "-I", pour.__file__, "--growing", str(path), str(marker)]
+    argv = [
+        sys.executable, "-I", pour.__file__,
+        "--growing", str(path), str(marker), str(tmp_path / "verdict"), "/bin/cat",
+    ]  # fmt: skip
 
     def write() -> None:
         for letter in (b"b", b"c"):
