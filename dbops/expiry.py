@@ -70,8 +70,12 @@ def plan(target: Target, repo: Repository, backup_id: str | None, keep_full: int
     if not leaving:
         return ()
     names = ", ".join(sorted(leaving))
+
+    def do() -> None:
+        drop(target, repo, leaving)
+
     return (
-        Action(f"take {names} out of the catalogue", lambda: drop(target, repo, leaving)),
+        Action(f"take {names} out of the catalogue", do),
         Action("remove what no backup needs any more", lambda: tidy(target, repo, _nobody)),
     )
 
@@ -86,8 +90,10 @@ def _verified(target: Target) -> list[str]:
 
 def drop(
     target: Target, repo: Repository, leaving: Collection[str], also: Sequence[str] = ()
-) -> None:
+) -> bool:
     """Take backups out of the catalogue, then forget their snapshots, in this order.
+
+    Returns whether some were forgotten, so that there is space to give back.
 
     What is left is looked at once more under the catalogue's lock: what began to build upon one of
     them meanwhile goes too, and Refused is raised when no full or verified one would stay.
@@ -99,7 +105,7 @@ def drop(
         keep_one(found, every, _verified(target))
         return [entry for entry in document.entries if entry.backup_id not in every]
 
-    repository.update(target, repo, change, also, forget_at=1)
+    return repository.update(target, repo, change, also, forget_now=True)
 
 
 def after_backup(target: Target, repo: Repository, keep_full: int, progress: Progress) -> None:
@@ -113,16 +119,16 @@ def after_backup(target: Target, repo: Repository, keep_full: int, progress: Pro
     found = repository.complete(document, listing)
     leaving = retention(found, keep_full)
     lost = orphans(document, listing, datetime.now(UTC))
+    went = False
     try:
         keep_one(found, leaving, _verified(target))
         if leaving or lost or len(document.dropped) >= repository.FORGET_AT:
-            drop(target, repo, leaving, lost)
-        elif not _prune_due(target):
-            return
+            went = drop(target, repo, leaving, lost)
     except Refused as refusal:
         progress(f"nothing expired: {refusal}")
         return
-    tidy(target, repo, progress)
+    if went or _prune_due(target):
+        tidy(target, repo, progress)
 
 
 def orphans(document: Document, listing: Listing, now: datetime) -> list[str]:

@@ -356,12 +356,13 @@ def update(
     repo: Repository,
     change: Callable[[Document, Listing], Sequence[Entry]],
     also: Sequence[str] = (),
-    forget_at: int = FORGET_AT,
-) -> None:
+    forget_now: bool = False,
+) -> bool:
     """Replace the entries by what ``change`` makes of them, then forget what nobody needs.
 
-    ``also`` are further snapshots to forget; it is done when ``forget_at`` have come together. A
-    young snapshot stays readable for some hours, so that a restore which has chosen it finds it.
+    ``also`` are further snapshots to forget. It is done when ``FORGET_AT`` have come together, or
+    with ``forget_now`` as soon as there is one that held a backup or a log; then True is returned.
+    A young snapshot stays readable for some hours, so that a restore which has chosen it finds it.
     What cannot be forgotten now, since another run keeps the repository locked, is left to the
     next change.
     """
@@ -374,9 +375,11 @@ def update(
         _write(repo, new)
         # The former one stays, for who has just listed it and for the day this one is damaged.
         older = [snapshot.snapshot_id for snapshot in _generations(listing)[1:]]
-        going = [*_unread(dropped, listing), *older]
-        if len(going) >= forget_at:
-            repo.forget(going)
+        held = _unread(dropped, listing)
+        going = [*held, *older]
+        if len(going) >= FORGET_AT or (forget_now and held):
+            return repo.forget(going)
+        return False
 
 
 def _heal(repo: Repository, listing: Listing) -> Document:

@@ -91,8 +91,7 @@ def take_full(
         return nullcontext() if for_log else lock.hold(target, "log backup", wait_seconds)
 
     with status.recorded(target, "full") as record:
-        found = repository.entries(repo)
-        base, saved, begun = _stored_base(opts, repo, found, for_log, progress)
+        base, saved, found, begun = _stored_base(opts, repo, for_log, progress)
         try:
             if begun is not None:
                 # A log backup that runs now has measured the log before this base ended it.
@@ -114,22 +113,23 @@ def take_full(
 
 
 def _stored_base(
-    opts: Options, repo: Repository, found: Sequence[Entry], alone: bool, progress: Progress
-) -> tuple[Base, Saved, Since | None]:
+    opts: Options, repo: Repository, alone: bool, progress: Progress
+) -> tuple[Base, Saved, Sequence[Entry], Since | None]:
     """Let the replica write a new base, and store it while it is being written.
 
+    Returns also what the catalogue held before, and which of it the replica's log went on from.
     What redis compresses is not compressed again: that would only cost time.
     """
     with client.replica(opts) as connection:
         member = replica.attach(opts, connection, progress, alone)
         replica.healthy(connection)
-        begun = shipping.since(opts, found) if found else None
+        linked = shipping.linked(opts)
         progress(f"full backup of {member}'s data from its replica here")
         with Rewriting(opts, connection, member) as rewriting:
-            closing = rewriting.watch(begun)
+            closing = rewriting.watch(linked)
             try:
-                producer = rewriting.producer()
-                tags = (rewriting.backup_id,)
+                found = repository.entries(repo)
+                producer, tags = rewriting.producer(), (rewriting.backup_id,)
                 saved = repo.save_stream(producer, catalogue.BASE, tags, progress, "off")
             except DbopsError:
                 # Why there is no whole base says more than that its reader met no end.
@@ -142,7 +142,7 @@ def _stored_base(
             f"{saved.bytes_read} bytes of the base were stored and it has "
             f"{base.path.stat().st_size}: run again."
         )
-    return base, saved, begun
+    return base, saved, found, shipping.among(found, linked)
 
 
 def _listed(

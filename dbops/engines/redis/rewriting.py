@@ -11,18 +11,17 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dbops import files, repository
-from dbops.engines.redis import aof, catalogue, pour, rdb, replica, shipping
+from dbops.engines.redis import aof, catalogue, pour, rdb, replica
 from dbops.engines.redis.client import Connection
 from dbops.engines.redis.options import Options
 from dbops.engines.redis.rdb import Head
-from dbops.engines.redis.shipping import Since
 from dbops.engines.redis.spool import Spool, make
 from dbops.errors import VerificationFailed
 from dbops.runner import Command
@@ -106,17 +105,18 @@ class Rewriting:
             said = self._verdict.read_text(encoding="utf-8").rstrip(".")
             raise VerificationFailed(f"The replica's base is damaged, check-rdb says: {said}.")
 
-    def watch(self, begun: Since | None) -> Future[Base]:
-        """Wait for the end beside the reader; ``begun`` is the log that the new base ends."""
-        return self._pool.submit(self._close, begun)
+    def watch(self, linked: Sequence[Spool]) -> Future[Base]:
+        """Wait for the end beside the reader; ``linked`` hold the log that the new base ends."""
+        return self._pool.submit(self._close, linked)
 
-    def _close(self, begun: Since | None) -> Base:
+    def _close(self, linked: Sequence[Spool]) -> Base:
         said = ""
         try:
             replica.end_rewrite(self._connection, self._mark, self._over.is_set)
             base = self._complete()
-            if begun is not None and replica.out_of_step(self._connection) is None:
-                shipping.spool_of(self._opts, begun.full.backup_id).goes_on(base.base_id)
+            if linked and replica.out_of_step(self._connection) is None:
+                for spool in linked:
+                    spool.goes_on(base.base_id)
             said = str(base.path.stat().st_size)
         finally:
             files.write(self._marker, said, shared=True)

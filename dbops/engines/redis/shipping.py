@@ -59,11 +59,35 @@ def base_of_log(opts: Options, repo: Repository, progress: Progress) -> Since | 
 
 
 def since(opts: Options, found: Sequence[Entry]) -> Since | None:
-    """Return which of the backups ``found`` the replica's log goes on from."""
+    """Return which of the backups ``found`` the replica's log goes on from, and link it there."""
     newest = catalogue.newest_full(found)
     if newest is None or not link(opts, newest):
         return None
     return Since(newest, repository.log_of(found, newest))
+
+
+def among(found: Sequence[Entry], spools: Sequence[Spool]) -> Since | None:
+    """Return the newest full backup of ``found`` if one of the spools is its own."""
+    newest = catalogue.newest_full(found)
+    if newest is None or newest.backup_id not in {spool.folder.name for spool in spools}:
+        return None
+    return Since(newest, repository.log_of(found, newest))
+
+
+def linked(opts: Options) -> list[Spool]:
+    """Link the replica's log to every spool that it goes on from, and return those.
+
+    After that a new base of the replica's cannot take anything of the log away.
+    """
+    places = [Spool(path) for path in opts.require_path("stage_dir").glob("*")]
+    if not any(place.exists() for place in places):
+        return []
+    found = aof.read(opts.require_path("replica_dir"))
+    base_id = found.base_id()
+    going_on = [place for place in places if base_id in place.bases()]
+    for place in going_on:
+        place.link(found)
+    return going_on
 
 
 def link(opts: Options, full: Entry) -> bool:
