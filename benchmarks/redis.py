@@ -53,7 +53,16 @@ class Bench(Hosts):
         )
 
     def fill(self) -> None:
-        """Fill the primary and wait until the hidden replica has all of it."""
+        """Fill the primary and wait until the hidden replica has all of it.
+
+        No log backup runs from here on: the first one would take a full backup of its own.
+        """
+        unit = f"dbops-backup-{CLUSTER}@log"
+        self.on(
+            REPOSITORY,
+            f"systemctl stop {unit}.timer; while [ "
+            f'"$(systemctl show -P ActiveState {unit}.service)" = activating ]; do sleep 1; done',
+        )
         for first in range(1, KEYS, BATCH):
             self.call(f'EVAL "{_FILL}" 0 {first} {first + BATCH - 1}')
         self.call("WAIT 2 120000")
