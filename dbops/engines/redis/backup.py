@@ -19,6 +19,7 @@ from dbops.engines.redis import (
     processes,
     replica,
     shipping,
+    spool,
 )
 from dbops.engines.redis.options import Options
 from dbops.engines.redis.points import Point
@@ -198,7 +199,7 @@ def _manifest(target: Target, repo: Repository, base: Base, saved: Saved) -> Man
 def _forget_spools(opts: Options, staying: str) -> None:
     """Remove what belongs to other full backups, and what killed runs left: all is stored."""
     for folder in opts.require_path("stage_dir").iterdir():
-        if folder.is_dir() and folder.name != staying:
+        if folder.is_dir() and folder.name != staying and spool.left_over(folder):
             processes.end(folder)
             Spool(folder).remove()
 

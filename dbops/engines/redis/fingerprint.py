@@ -95,13 +95,18 @@ def _laid_out(opts: Options, file: Path) -> Iterator[Place]:
     stage = opts.stage_dir or file.parent
     folder = Path(tempfile.mkdtemp(prefix="load-", dir=stage))
     try:
-        spool.make(folder, owner)
-        base, _ = aof.lay_out(folder / aof.FOLDER, with_increment=False)
-        os.link(file, base)
-        if owner is not None:
-            shutil.chown(folder / aof.FOLDER, owner)
-            for path in (folder / aof.FOLDER).glob("*.manifest"):
-                shutil.chown(path, owner)
-        yield Place(data=folder, run=folder, user=owner, options=opts)
+        with spool.in_use(folder):
+            yield _lay_out(opts, file, folder, owner)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lay_out(opts: Options, file: Path, folder: Path, owner: str | None) -> Place:
+    spool.make(folder, owner)
+    base, _ = aof.lay_out(folder / aof.FOLDER, with_increment=False)
+    os.link(file, base)
+    if owner is not None:
+        shutil.chown(folder / aof.FOLDER, owner)
+        for path in (folder / aof.FOLDER).glob("*.manifest"):
+            shutil.chown(path, owner)
+    return Place(data=folder, run=folder, user=owner, options=opts)

@@ -8,12 +8,15 @@ from the primary goes on from nothing: its log belongs to no full backup until t
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pwd
 import re
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -134,6 +137,35 @@ def producer(parts: list[Part], user: str | None) -> Command:
     for part in parts:
         words += [str(part.path), str(part.extent.end)]
     return Command(tuple(words), title="reading the log", user=user)
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Mark a folder as that of a run that goes on; the kernel takes the mark from a killed one."""
+    with _marked(folder, fcntl.LOCK_SH):
+        yield
+
+
+def left_over(folder: Path) -> bool:
+    """Tell whether no run that goes on has marked a folder as its own.
+
+    One that may not be looked into is another account's.
+    """
+    try:
+        with _marked(folder, fcntl.LOCK_EX):
+            return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def _marked(folder: Path, how: int) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def make(folder: Path, owner: str | None) -> None:

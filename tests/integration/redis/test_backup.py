@@ -15,7 +15,7 @@ import pytest
 
 from dbops import lock, repository
 from dbops.contract import BackupRequest, RestoreRequest
-from dbops.engines.redis import backup, catalogue, fingerprint, private, shipping, spool
+from dbops.engines.redis import aof, backup, catalogue, fingerprint, private, shipping, spool
 from dbops.engines.redis.private import Place
 from dbops.errors import (
     Busy,
@@ -328,6 +328,14 @@ def test_what_a_killed_run_left_is_cleared_away(site: Site) -> None:
     assert server.alive()
     site.take(fingerprint=False)
     assert not server.alive()
+    assert [path.name for path in (site.folder / "stage").iterdir()] == site.backups()
+
+
+def test_a_fingerprint_outlives_a_full_backup_beside_it(site: Site) -> None:
+    base = aof.read(site.replica.data).base
+    with fingerprint._laid_out(site.options, base) as place, private.start(place, 60) as server:
+        site.take(fingerprint=False)
+        assert server.alive()
     assert [path.name for path in (site.folder / "stage").iterdir()] == site.backups()
 
 
