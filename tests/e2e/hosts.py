@@ -21,7 +21,6 @@ from demo.fleet import Fleet
 from lab import faults, fleet
 from lab.machine import podman
 
-_PATIENCE = 3
 _RECAP = re.compile(r"^(\w+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.M)
 
 
@@ -221,13 +220,10 @@ class Site(Fleet, ABC):
 
 
 def wait(done: Any, seconds: float, what: str, pause: float = 0.5) -> None:
-    """Wait until ``done()`` is true; AssertionError when it is not.
-
-    ``seconds`` are those of a machine with one fleet: several at once share its processors.
-    """
-    deadline = time.monotonic() + seconds * _PATIENCE
+    """Wait until ``done()`` is true; AssertionError when it is not within ``seconds``."""
+    deadline = time.monotonic() + seconds
     while not done():
-        assert time.monotonic() < deadline, f"not within {seconds * _PATIENCE:.0f} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
         time.sleep(pause)
 
 
