@@ -96,6 +96,7 @@ def take_full(
         try:
             if begun is not None:
                 # A log backup that runs now has measured the log before this base ended it.
+                progress("storing the rest of the log, after a log backup that may be running")
                 with log_alone(_LOG_WAIT_SECONDS):
                     shipping.ship(target, opts, repo, begun, progress)
             manifest = _listed(target, opts, repo, base, saved, with_fingerprint, progress)
