@@ -5,16 +5,20 @@ For the tests and for trying things out by hand; nothing here knows a database.
 
 from __future__ import annotations
 
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lab.fleet import Lab
-from lab.machine import podman
+from lab.fleet import Lab, inside, ssh_argv
+from lab.machine import LabError, podman
+
+_REACHED_SECONDS = 60.0
 
 
 def on(lab: Lab, host: str, script: str, ok: bool = True) -> str:
     """Run a shell script as root on ``host`` without SSH and return what it printed."""
-    return podman("exec", lab.container(host), "bash", "-c", script, ok=ok)
+    return inside(lab, host, "bash", "-c", script, ok=ok)
 
 
 def kill(lab: Lab, host: str) -> None:
@@ -23,7 +27,7 @@ def kill(lab: Lab, host: str) -> None:
 
 
 def start(lab: Lab, host: str) -> None:
-    """Power ``host`` on again."""
+    """Power ``host`` on again; LabError unless it lets its administrator in within a minute."""
     podman("start", lab.container(host))
     on(
         lab,
@@ -31,6 +35,12 @@ def start(lab: Lab, host: str) -> None:
         "for i in $(seq 100); do systemctl is-system-running | grep -qE 'running|degraded' "
         "&& break; sleep 0.2; done; systemctl reset-failed ssh || true; systemctl start ssh",
     )
+    deadline = time.monotonic() + _REACHED_SECONDS
+    knock = [*ssh_argv(lab, host), "true"]
+    while subprocess.run(knock, stdin=subprocess.DEVNULL, check=False).returncode != 0:
+        if time.monotonic() > deadline:
+            raise LabError(f"{host} was started and lets nobody in by SSH.")
+        time.sleep(0.5)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ under ``.lab/<name>/``: the key, the host keys and an inventory that joins ``inv
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -69,6 +68,13 @@ class Lab:
         subnet = (self.state / "subnet").read_text().strip()
         return f"{subnet}.{11 + (*_ALL, *self.more).index(host)}"
 
+    def hardware_address(self, host: str) -> str:
+        """Return the MAC address of ``host``, which it keeps when it is started again.
+
+        With another one nobody would reach it until they had forgotten the former: a minute.
+        """
+        return "02:00:" + ":".join(f"{int(part):02x}" for part in self.address(host).split("."))
+
 
 def engines(name: str) -> tuple[str, ...]:
     """Return the engines whose hosts the lab called ``name`` was made with last; none if new."""
@@ -83,16 +89,24 @@ def up(lab: Lab) -> None:
     lab.state.mkdir(parents=True, exist_ok=True)
     os.chmod(lab.state, 0o700)
     _ensure_key(lab)
-    _ensure_network(lab)
+    with machine.turn("networks"):
+        _ensure_network(lab)
     running = set(podman("ps", "--format", "{{.Names}}").split())
     started = [host for host in lab.hosts if lab.container(host) not in running]
     if started:
         say(f"starting {', '.join(started)} ({lab.release})")
     for host in started:
         _create(lab, host, image)
+    _note_identities(lab)
     for host in lab.hosts:
         _wait(lab, host)
     _write_inventory(lab)
+
+
+def inside(lab: Lab, host: str, *argv: str, ok: bool = True) -> str:
+    """Run ``argv`` as root on ``host`` without SSH and return what it printed."""
+    identities: dict[str, str] = json.loads((lab.state / "identities").read_text())
+    return machine.inside(identities[lab.container(host)], *argv, ok=ok)
 
 
 def down(lab: Lab) -> None:
@@ -100,15 +114,28 @@ def down(lab: Lab) -> None:
     machine.prepare()
     label = f"label=dbops-lab={lab.prefix}"
     containers = podman("ps", "--all", "--quiet", "--filter", label).split()
-    if containers:
-        podman("rm", "--force", "--time", "2", "--ignore", *containers)
+    _remove(containers)
     podman("network", "rm", "--force", lab.prefix, ok=False)
     shutil.rmtree(lab.state, ignore_errors=True)
 
 
 def remove(lab: Lab, hosts: tuple[str, ...]) -> None:
     """Remove some of the lab's hosts; what is left goes on."""
-    podman("rm", "--force", "--time", "2", "--ignore", *[lab.container(host) for host in hosts])
+    _remove([lab.container(host) for host in hosts])
+
+
+def _remove(containers: list[str]) -> None:
+    """Remove containers; podman fails for one that is just ending by itself, and is asked again."""
+    for last in (False, False, True):
+        try:
+            if containers:
+                podman("rm", "--force", "--time", "2", "--ignore", *containers)
+        except LabError:
+            if last:
+                raise
+            time.sleep(1)
+        else:
+            return
 
 
 def clean() -> None:
@@ -117,8 +144,7 @@ def clean() -> None:
     own = Lab("", "").prefix
     names = podman("ps", "--all", "--format", "{{.Names}}").split()
     mine = [name for name in names if name.startswith(own)]
-    if mine:
-        podman("rm", "--force", "--time", "2", *mine)
+    _remove(mine)
     for network in podman("network", "ls", "--format", "{{.Name}}").split():
         if network.startswith(own):
             podman("network", "rm", "--force", network)
@@ -148,13 +174,7 @@ def _ensure_key(lab: Lab) -> None:
 
 
 def _ensure_network(lab: Lab) -> None:
-    """Make the lab's network in a subnet of its own; two labs that come up at once take turns."""
-    with (machine.RUN / "networks.lock").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        _own_network(lab)
-
-
-def _own_network(lab: Lab) -> None:
+    """Make the lab's network in a subnet of its own."""
     note = lab.state / "subnet"
     existing = podman("network", "ls", "--format", "{{.Name}}").split()
     if lab.prefix in existing:
@@ -172,7 +192,7 @@ def _own_network(lab: Lab) -> None:
 
 def _create(lab: Lab, host: str, image: str) -> None:
     name = lab.container(host)
-    podman("rm", "--force", "--time", "1", "--ignore", name)
+    _remove([name])
     volumes = []
     for part in ("archives", "lists"):
         source = _apt_cache(lab.release, host, part)
@@ -198,11 +218,27 @@ def _create(lab: Lab, host: str, image: str) -> None:
         host,
         "--ip",
         lab.address(host),
+        "--mac-address",
+        lab.hardware_address(host),
         "--label",
         f"dbops-lab={lab.prefix}",
         *volumes,
         image,
     )
+
+
+def _note_identities(lab: Lab) -> None:
+    """Note which container each host is, as the runtime calls it; made anew it is another."""
+    rows = podman("ps", "--no-trunc", "--format", "{{.Names}} {{.ID}}").splitlines()
+    found = dict(row.split() for row in rows)
+    names = [lab.container(host) for host in lab.hosts]
+    if ended := [name for name in names if name not in found]:
+        raise LabError(
+            f"{len(ended)} hosts ended when they had just been started, {ended[0]} first: "
+            f"see 'python3 -m lab podman logs {ended[0]}'. Are there too many at once?"
+        )
+    mine = {name: found[name] for name in names}
+    (lab.state / "identities").write_text(json.dumps(mine))
 
 
 def _apt_cache(release: str, host: str, part: str) -> Path:
@@ -226,7 +262,7 @@ def _wait(lab: Lab, host: str) -> None:
     public = (lab.state / "id_ed25519.pub").read_text()
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        state = podman("exec", name, "systemctl", "is-system-running", ok=False).strip()
+        state = inside(lab, host, "systemctl", "is-system-running", ok=False).strip()
         if state in ("running", "degraded"):
             break
         time.sleep(0.3)
@@ -242,13 +278,13 @@ def _wait(lab: Lab, host: str) -> None:
         f"echo '{public.strip()}' > {home}/authorized_keys; "
         f"chown {images.ADMIN}: {home}/authorized_keys; chmod 0600 {home}/authorized_keys"
     )
-    podman("exec", name, "sh", "-ec", script)
+    inside(lab, host, "sh", "-ec", script)
 
 
 def _write_inventory(lab: Lab) -> None:
     known = []
     for host in lab.hosts:
-        key = podman("exec", lab.container(host), "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
+        key = inside(lab, host, "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
         known.append(f"{lab.address(host)} {' '.join(key.split()[:2])}\n")
     (lab.state / "known_hosts").write_text("".join(known))
     folder = lab.state / "inventory"
@@ -273,8 +309,8 @@ def _write_inventory(lab: Lab) -> None:
         lines += [f"    {host}:", f"      ansible_host: {lab.address(host)}"]
     (folder / "zz_addresses.yml").write_text("\n".join(lines) + "\n")
     if "mysql" in lab.engines:
-        first = lab.container(FLEETS["mysql"][0])
-        flavors.write(folder, lambda line: podman("exec", first, "sh", "-c", line))
+        first = FLEETS["mysql"][0]
+        flavors.write(folder, lambda line: inside(lab, first, "sh", "-c", line))
 
 
 def ssh_argv(lab: Lab, host: str) -> list[str]:

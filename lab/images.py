@@ -10,7 +10,7 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-from lab.machine import CACHE, LabError, command, podman, say
+from lab.machine import CACHE, LabError, command, podman, say, turn
 
 RELEASES = ("bookworm", "trixie")
 INCLUDE = (
@@ -40,8 +40,13 @@ def ensure(release: str) -> str:
     if release not in RELEASES:
         raise LabError(f"unknown release {release!r}: it is one of {', '.join(RELEASES)}.")
     name = tag(release)
-    if podman("images", "--quiet", name).strip():
-        return name
+    with turn(f"image-{release}"):
+        if not podman("images", "--quiet", name).strip():
+            _build(release, name)
+    return name
+
+
+def _build(release: str, name: str) -> None:
     say(f"building the {release} image (about half a minute)")
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
@@ -63,7 +68,6 @@ def ensure(release: str) -> str:
             str(archive),
             name,
         )
-    return name
 
 
 def _quoted(text: str) -> str:
