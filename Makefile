@@ -3,6 +3,8 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# Each of Ansible's processes loads the plugins: it should find them compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test check bench lab-up lab-down lab-clean docs
 .DEFAULT_GOAL := help
