@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from dbops.errors import Refused
-from dbops.runner import Action, Plan
+from dbops.runner import Action, Command, Plan, Step
 
 _SET_ASIDE = re.compile(r"\.set-aside-\d{8}T\d{6}Z")
 
@@ -54,6 +56,31 @@ def set_aside(data_dir: Path, aside: Path, refuse_running: Callable[[], None]) -
         raise Refused(f"{data_dir} cannot be set aside: {error.strerror}.") from None
 
 
+def stop_service(service: str | None) -> tuple[Step, ...]:
+    """Return the step that stops a server's unit, none where it has none.
+
+    Stopping a stopped unit keeps the service manager from starting it meanwhile.
+    """
+    if service is None:
+        return ()
+    return (Command(("systemctl", "stop", service), title="stop the service"),)
+
+
+def make_room(
+    data_dir: Path,
+    former: Path | None,
+    refuse_running: Callable[[Path], None],
+    account: str,
+    mode: int = 0o700,
+) -> tuple[Step, ...]:
+    """Return the steps that set ``data_dir`` aside as ``former``, if anything, and make it anew."""
+    new = Action(f"make the directory {data_dir}", partial(make, data_dir, account, mode))
+    if former is None:
+        return (new,)
+    move = partial(set_aside, data_dir, former, partial(refuse_running, data_dir))
+    return (Action(f"rename {data_dir} to {former}", move), new)
+
+
 def make(data_dir: Path, account: str, mode: int = 0o700) -> None:
     """Make an empty data directory of ``account``; Refused when that cannot be done."""
     try:
@@ -76,6 +103,19 @@ def found(data_dir: Path) -> list[Path]:
         and path.is_dir()
         and not path.is_symlink()
     )
+
+
+def require_verified(note: Path) -> None:
+    """Raise Refused unless the last restore here, which left ``note``, was verified to its end."""
+    try:
+        said = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        said = None
+    if not isinstance(said, dict) or not said.get("verified_at"):
+        raise Refused(
+            "The last restore on this host was not verified to its end, so what it set aside "
+            "is kept: restore again first."
+        )
 
 
 def discard_steps(data_dir: Path) -> Plan:

@@ -21,6 +21,7 @@ from dbops.manifest import Kind
 from dbops.targets import Target
 
 Labels = tuple[tuple[str, str], ...]
+KNOWN = "Whether the value beside it was measured just now."
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,40 @@ def certificate(
         float(known),
         (("port", str(address[1])),),
         "Whether the port served a certificate just now.",
+    )
+
+
+def lag(seconds: float, size: float, seconds_known: bool, size_known: bool) -> Iterator[Sample]:
+    """Yield how far this member is behind; a primary is never behind."""
+    yield Sample(
+        "dbops_replication_lag_seconds",
+        max(0.0, seconds),
+        (),
+        "Age of the newest heartbeat replayed here; 0 on a primary.",
+    )
+    yield Sample("dbops_replication_lag_seconds_known", float(seconds_known), (), KNOWN)
+    yield Sample(
+        "dbops_replication_lag_bytes",
+        size,
+        (),
+        "Log of the source not replayed here; estimated while the link is cut.",
+    )
+    yield Sample("dbops_replication_lag_bytes_known", float(size_known), (), KNOWN)
+
+
+def link(up: bool, contact: float) -> Iterator[Sample]:
+    """Yield whether log streams in, and when the source was last heard of (seconds since 1970)."""
+    yield Sample(
+        "dbops_replication_link_up",
+        float(up),
+        (),
+        "Whether log streams in; always 1 on a primary.",
+    )
+    yield Sample(
+        "dbops_replication_last_contact_timestamp_seconds",
+        contact,
+        (),
+        "When the source was last heard of; now on a primary.",
     )
 
 

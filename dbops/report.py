@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined
-
 from dbops import __version__
 from dbops.contract import DrillResult
 from dbops.targets import Target
@@ -50,6 +48,9 @@ class Chart:
 
 def render(target: Target, results: Sequence[DrillResult]) -> str:
     """Return the page for the newest of ``results`` (oldest first), with all of them as history."""
+    # Here, for every command would wait for it and one in a hundred makes a page.
+    from jinja2 import Environment, StrictUndefined
+
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.lstrip_blocks = True
     environment.filters |= {"seconds": seconds, "size": size, "when": when, "count": count}

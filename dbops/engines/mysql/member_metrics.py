@@ -57,7 +57,7 @@ def collect(target: Target, options: Options) -> Iterator[Sample]:
 def _down() -> Iterator[Sample]:
     yield Sample("dbops_up", 0.0, (), _UP)
     for name in ("seconds", "bytes"):
-        yield Sample(f"dbops_replication_lag_{name}_known", 0.0, (), _KNOWN)
+        yield Sample(f"dbops_replication_lag_{name}_known", 0.0, (), measures.KNOWN)
 
 
 def _server(connection: Connection) -> Iterator[Sample]:
@@ -124,15 +124,15 @@ def replication(target: Target, options: Options, connection: Connection) -> Ite
     key = (target.cluster, target.member)
     if replica is None:
         _contact[key] = now
-        yield from lag(0.0, 0.0, True, True)
-        yield from link(True, now)
+        yield from measures.lag(0.0, 0.0, True, True)
+        yield from measures.link(True, now)
         yield from _semi_sync(connection)
         return
     up = replica["Slave_IO_Running"] == "Yes" and replica["Slave_SQL_Running"] == "Yes"
     if replica["Slave_IO_Running"] == "Yes":
         _contact[key] = now
-    yield from lag(age, unapplied(replica), beat is not None, up)
-    yield from link(up, _contact.get(key, beat or 0.0))
+    yield from measures.lag(age, unapplied(replica), beat is not None, up)
+    yield from measures.link(up, _contact.get(key, beat or 0.0))
     yield Sample(
         "dbops_replication_errors",
         float(bool(int(replica["Last_IO_Errno"]) or int(replica["Last_SQL_Errno"]))),
@@ -159,40 +159,6 @@ def unapplied(replica: Mapping[str, Any]) -> float:
     return float(int(replica["Relay_Log_Space"]))
 
 
-def lag(seconds: float, size: float, seconds_known: bool, size_known: bool) -> Iterator[Sample]:
-    """Yield how far this member is behind; a primary is never behind."""
-    yield Sample(
-        "dbops_replication_lag_seconds",
-        max(0.0, seconds),
-        (),
-        "Age of the newest heartbeat replayed here; 0 on a primary.",
-    )
-    yield Sample("dbops_replication_lag_seconds_known", float(seconds_known), (), _KNOWN)
-    yield Sample(
-        "dbops_replication_lag_bytes",
-        size,
-        (),
-        "Log of the source not replayed here; estimated while the link is cut.",
-    )
-    yield Sample("dbops_replication_lag_bytes_known", float(size_known), (), _KNOWN)
-
-
-def link(up: bool, contact: float) -> Iterator[Sample]:
-    """Yield whether log streams in, and when it last did."""
-    yield Sample(
-        "dbops_replication_link_up",
-        float(up),
-        (),
-        "Whether log streams in; always 1 on a primary.",
-    )
-    yield Sample(
-        "dbops_replication_last_contact_timestamp_seconds",
-        contact,
-        (),
-        "When the source was last heard of; now on a primary.",
-    )
-
-
 def _semi_sync(connection: Connection) -> Iterator[Sample]:
     found: dict[str, str] = dict(
         client.rows(connection, "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_%'")
@@ -209,4 +175,3 @@ def _semi_sync(connection: Connection) -> Iterator[Sample]:
 
 
 _UP = "Whether the server answers."
-_KNOWN = "Whether the value beside it was measured just now."

@@ -9,15 +9,12 @@ are written to. What is *not* here: the link between the two (:mod:`.migrate_lin
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any
 
-from dbops import files
-from dbops.contract import MigratedDatabase, MigrateStep, Migration
+from dbops import migrating
+from dbops.contract import MigratedDatabase, MigrateStep, Migration, Progress
 from dbops.engines.mysql import client, fingerprint, flavor, gtid, members, options, tables
 from dbops.engines.mysql import migrate_link as link
 from dbops.engines.mysql.backup import series
@@ -28,7 +25,6 @@ from dbops.manifest import Fingerprint, compare
 from dbops.runner import Action, Plan
 from dbops.targets import Target
 
-Tell = Callable[[str], None]
 _SWITCH_SECONDS = 60.0
 _MOST_BEHIND_SECONDS = 30
 _CONNECTING_SECONDS = 20.0
@@ -55,17 +51,7 @@ def migration(target: Target) -> Migration:
     with client.local(opts) as ours:
         _require_primary(ours)
         found = tuple(_database(opts, ours, name) for name in link.names(opts, ours))
-    noted = _read(target)
-
-    def moment(name: str) -> datetime | None:
-        return datetime.fromisoformat(noted[name]) if name in noted else None
-
-    return Migration(
-        databases=found,
-        proven_at=moment("proven_at"),
-        switched_at=moment("switched_at"),
-        pause_seconds=noted.get("pause_seconds"),
-    )
+    return migrating.standing(target, found)
 
 
 def _require_carried(opts: Options) -> None:
@@ -108,7 +94,9 @@ def _start(opts: Options, target: Target, ours: Connection) -> Plan:
     if not wanted:
         raise Refused("The other cluster has no database to migrate.")
     if members.following(ours, members.MIGRATION) is not None:
-        return [_watched("go on following the other cluster", lambda tell: _resume(opts, tell))]
+        return [
+            migrating.watched("go on following the other cluster", lambda tell: _resume(opts, tell))
+        ]
     held = [name for name in wanted if link.holds_tables(ours, name)]
     if held:
         raise Refused(
@@ -116,7 +104,7 @@ def _start(opts: Options, target: Target, ours: Connection) -> Plan:
             "empty one. Nothing was done."
         )
 
-    def copy(tell: Tell) -> None:
+    def copy(tell: Progress) -> None:
         with client.local(opts, timeout_seconds=0) as here:
             link.close(here)
             try:
@@ -126,7 +114,7 @@ def _start(opts: Options, target: Target, ours: Connection) -> Plan:
                 raise
         _resume(opts, tell)
 
-    return [_watched(f"copy {', '.join(wanted)} and follow the other cluster", copy)]
+    return [migrating.watched(f"copy {', '.join(wanted)} and follow the other cluster", copy)]
 
 
 def _require_newer(ours: Connection, theirs: Connection) -> None:
@@ -140,7 +128,7 @@ def _version(connection: Connection) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
 
 
-def _resume(opts: Options, tell: Tell) -> None:
+def _resume(opts: Options, tell: Progress) -> None:
     with client.local(opts, timeout_seconds=0) as here:
         link.resume(here)
         link.wait_near(here, tell)
@@ -149,8 +137,8 @@ def _resume(opts: Options, tell: Tell) -> None:
 def _prove(opts: Options, target: Target, ours: Connection) -> Plan:
     _require_following(ours)
 
-    def prove(tell: Tell) -> None:
-        _note(target, proven_at=None)
+    def prove(tell: Progress) -> None:
+        migrating.note(target, proven_at=None)
         expected, found = _both(opts, tell)
         differences = compare(expected, found)
         if differences:
@@ -160,12 +148,12 @@ def _prove(opts: Options, target: Target, ours: Connection) -> Plan:
                 f"the other cluster has {first.expected}, this one {first.found}."
             )
         tell(f"{found.rows} rows are equal on both sides at {expected.point}")
-        _note(target, proven_at=datetime.now(UTC).isoformat(), rows=found.rows)
+        migrating.note_proof(target, rows=found.rows)
 
-    return [_watched("compare the content with the other cluster at one GTID", prove)]
+    return [migrating.watched("compare the content with the other cluster at one GTID", prove)]
 
 
-def _both(opts: Options, tell: Tell) -> tuple[Fingerprint, Fingerprint]:
+def _both(opts: Options, tell: Progress) -> tuple[Fingerprint, Fingerprint]:
     """Hold this side, record the other one, let this side come to that very point, record it."""
     with client.local(opts, timeout_seconds=0) as here, link.held(here):
         expected = fingerprint.take(lambda: link.there(opts, timeout_seconds=0), tell)
@@ -196,31 +184,19 @@ def _require_following(ours: Connection) -> None:
 
 def _switch(opts: Options, target: Target, ours: Connection) -> Plan:
     _require_following(ours)
-    proven = _read(target).get("proven_at")
-    limit = opts.migrate_proof_seconds
-    age = (datetime.now(UTC) - datetime.fromisoformat(proven)).total_seconds() if proven else limit
-    if age >= limit:
-        raise Refused(
-            "The content was not proven equal within the last "
-            f"{limit / 3600:.0f} h: run 'dbops migrate prove' on this host first."
-        )
+    migrating.require_proof(target, opts.migrate_proof_seconds)
     lag = link.lag(ours, _CONNECTING_SECONDS)
     if lag is None or lag > _MOST_BEHIND_SECONDS:
         raise Refused(f"This cluster is {lag or 'an unknown number of'} seconds behind: wait.")
 
-    def switch(tell: Tell) -> None:
+    def switch(tell: Progress) -> None:
         pause = _move(opts, tell)
-        _note(
-            target,
-            proven_at=None,
-            switched_at=datetime.now(UTC).isoformat(),
-            pause_seconds=round(pause, 3),
-        )
+        migrating.note_switch(target, pause)
 
-    return [_watched("move the writers to this cluster", switch)]
+    return [migrating.watched("move the writers to this cluster", switch)]
 
 
-def _move(opts: Options, tell: Tell) -> float:
+def _move(opts: Options, tell: Progress) -> float:
     """Close the other side, wait for its last write, open this one; undo that on any failure."""
     with client.local(opts, timeout_seconds=0) as here, link.there(opts) as theirs:
         began = time.monotonic()
@@ -255,12 +231,14 @@ def _follow(opts: Options, target: Target, ours: Connection) -> Plan:
     with link.there(opts) as theirs:
         position = link.marked(opts, theirs)
 
-    def follow(tell: Tell) -> None:
+    def follow(tell: Progress) -> None:
         with client.local(opts, timeout_seconds=0) as here:
             link.follow(opts, here, position)
         _resume(opts, tell)
 
-    return [_watched("follow the other cluster from the switch on, for the way back", follow)]
+    return [
+        migrating.watched("follow the other cluster from the switch on, for the way back", follow)
+    ]
 
 
 def _finish(opts: Options, target: Target, ours: Connection) -> Plan:
@@ -279,22 +257,3 @@ _PLANS: dict[MigrateStep, Callable[[Options, Target, Connection], Plan]] = {
     "follow": _follow,
     "finish": _finish,
 }
-
-
-def _watched(title: str, do: Callable[[Tell], None]) -> Action:
-    return Action(title, lambda: do(lambda text: None), watched=do)
-
-
-def _read(target: Target) -> dict[str, Any]:
-    try:
-        found = json.loads((target.state_dir / "migration.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _note(target: Target, **changes: Any) -> None:
-    noted = {name: value for name, value in (_read(target) | changes).items() if value is not None}
-    files.write(
-        target.state_dir / "migration.json", json.dumps(noted, indent=1) + "\n", shared=True
-    )

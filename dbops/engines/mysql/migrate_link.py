@@ -8,12 +8,13 @@ the order of steps (:mod:`.migrate`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import pymysql
 
+from dbops.contract import Progress
 from dbops.engines.mysql import client, gtid, members, tables
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.client import name as quoted
@@ -22,7 +23,6 @@ from dbops.engines.mysql.options import Options
 from dbops.errors import CommandFailed, ConfigError, Refused, Unreachable
 from dbops.runner import Command, check_pipe
 
-Tell = Callable[[str], None]
 NAME = members.MIGRATION
 _MARK = "migration"
 _NEAR_SECONDS = 5
@@ -139,7 +139,7 @@ def end_sessions(connection: Connection) -> None:
             client.rows(connection, f"KILL CONNECTION {int(number)}")
 
 
-def copy(opts: Options, ours: Connection, wanted: Sequence[str], tell: Tell) -> Position:
+def copy(opts: Options, ours: Connection, wanted: Sequence[str], tell: Progress) -> Position:
     """Copy the databases out of one snapshot of the other side; return the GTID it stands for.
 
     No writer there is held up. The dump itself notes its place in the log for our connection.
@@ -266,7 +266,7 @@ def held(connection: Connection) -> Iterator[None]:
         resume(connection)
 
 
-def come_to(connection: Connection, point: Position, tell: Tell) -> None:
+def come_to(connection: Connection, point: Position, tell: Progress) -> None:
     """Apply exactly up to ``point`` and stop there."""
     until = "START SLAVE {n} UNTIL master_gtid_pos = %s"
     client.rows(connection, client.sql(until, n=_quoted()), [str(point)])
@@ -300,7 +300,7 @@ def lag(connection: Connection, seconds: float) -> int | None:
         time.sleep(0.2)
 
 
-def wait_near(connection: Connection, tell: Tell) -> None:
+def wait_near(connection: Connection, tell: Progress) -> None:
     """Return when this side is a few seconds behind at most."""
     began = time.monotonic()
     while True:

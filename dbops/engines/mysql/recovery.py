@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pymysql
 
-from dbops import files
+from dbops import aside, files
+from dbops.contract import Progress
 from dbops.engines.mysql import client, flavor, heartbeat, members, rebuild, replay, server
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.options import Options
-from dbops.engines.mysql.rebuild import Tell
 from dbops.engines.mysql.server import Server
 from dbops.errors import CommandFailed, DbopsError, Refused, Unreachable, VerificationFailed
 from dbops.runner import Action, Command, Step
@@ -76,7 +76,7 @@ def place(opts: Options, work: Work) -> Server:
     return Server(opts.config_file, data_dir, run_dir, opts.os_user, None, kind)
 
 
-def _replay(opts: Options, work: Work, kept: str, tell: Tell) -> None:
+def _replay(opts: Options, work: Work, kept: str, tell: Progress) -> None:
     at, way = place(opts, work), work.way
     try:
         with server.running(at, opts.restore_time_limit_seconds):
@@ -145,16 +145,4 @@ def prove(target: Target, opts: Options) -> None:
     except (CommandFailed, Unreachable, VerificationFailed, pymysql.Error) as error:
         words = client.reason(error) if isinstance(error, pymysql.Error) else str(error)
         raise Refused(f"The server is not up and sound, so nothing is removed: {words}.") from None
-    if not _verified(target.state_dir / NOTE):
-        raise Refused(
-            "The last restore on this host was not verified to its end, so what it set aside "
-            "is kept: restore again first."
-        )
-
-
-def _verified(note: Path) -> bool:
-    try:
-        said = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(said, dict) and bool(said.get("verified_at"))
+    aside.require_verified(target.state_dir / NOTE)

@@ -15,13 +15,13 @@ from functools import partial
 from pathlib import Path
 
 from dbops import aside, repository
-from dbops.contract import RestoreRequest
+from dbops.contract import Progress, RestoreRequest
 from dbops.engines.mysql import destination, flavor, options, rebuild, recovery, server
 from dbops.engines.mysql.destination import Way
 from dbops.engines.mysql.options import Options
 from dbops.errors import ConfigError, Refused
 from dbops.restic import Repository
-from dbops.runner import Action, Command, Plan, Step
+from dbops.runner import Action, Plan, Step
 from dbops.targets import Target
 
 _FETCHED_TO = ".restore"
@@ -81,8 +81,8 @@ def _steps(
             partial(fetch, opts, work, lambda line: None),
             watched=partial(fetch, opts, work),
         ),
-        *_stop(opts),
-        *_make_room(opts, data_dir, former),
+        *aside.stop_service(opts.service),
+        *aside.make_room(data_dir, former, refuse_running, opts.os_user, 0o750),
         Action(
             f"restore {', '.join(entry.backup_id for entry in way.entries)} to {data_dir} and "
             f"prepare it ({kept})",
@@ -92,7 +92,7 @@ def _steps(
     )
 
 
-def fetch(opts: Options, work: Work, tell: rebuild.Tell) -> None:
+def fetch(opts: Options, work: Work, tell: Progress) -> None:
     """Bring the log here and make the way exact, before anything is stopped or moved."""
     rebuild.make(work.folder, opts.os_user)
     work.log.mkdir()
@@ -103,7 +103,7 @@ def fetch(opts: Options, work: Work, tell: rebuild.Tell) -> None:
     tell(f"{work.way.chain.files} files of binary log, to {work.way.until or work.way.chain.end}")
 
 
-def _put_back(opts: Options, work: Work, tell: rebuild.Tell) -> None:
+def _put_back(opts: Options, work: Work, tell: Progress) -> None:
     place, limit = recovery.place(opts, work), opts.restore_time_limit_seconds
     rebuild.put_back(work.repo, work.way, place, work.folder, limit, tell)
 
@@ -165,23 +165,6 @@ def _same_version(opts: Options, way: Way) -> None:
             f"Backup {manifest.backup_id} was made by version {manifest.version} of the server and "
             f"this host has {here}: restore it on a host with {manifest.version}."
         )
-
-
-def _stop(opts: Options) -> tuple[Step, ...]:
-    """Stopping a stopped unit keeps the service manager from starting it meanwhile."""
-    if opts.service is None:
-        return ()
-    return (Command(("systemctl", "stop", opts.service), title="stop the service"),)
-
-
-def _make_room(opts: Options, data_dir: Path, former: Path | None) -> tuple[Step, ...]:
-    make = Action(
-        f"make the directory {data_dir}", partial(aside.make, data_dir, opts.os_user, 0o750)
-    )
-    if former is None:
-        return (make,)
-    move = partial(aside.set_aside, data_dir, former, partial(refuse_running, data_dir))
-    return (Action(f"rename {data_dir} to {former}", move), make)
 
 
 def plan_discard(target: Target) -> Plan:

@@ -8,23 +8,18 @@ Not carried: roles and grants (the role ``postgresql`` makes them), large object
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
-from dbops import files
-from dbops.contract import MigratedDatabase, MigrateStep, Migration
+from dbops import migrating
+from dbops.contract import MigratedDatabase, MigrateStep, Migration, Progress
 from dbops.engines.postgresql import migrate_link as link
 from dbops.engines.postgresql import migrate_proof, migrate_schema, migrate_switch, options
 from dbops.engines.postgresql.options import Options
 from dbops.errors import ConfigError, Refused, Unreachable
 from dbops.runner import Action, Plan
 from dbops.targets import Target
-
-Tell = Callable[[str], None]
 
 
 def plan_migrate(target: Target, step: MigrateStep) -> Plan:
@@ -49,17 +44,7 @@ def migration(target: Target) -> Migration:
     with link.here(opts, opts.database) as ours:
         link.require_primary(ours)
         names = link.names(opts, ours)
-    noted = _read(target)
-
-    def moment(name: str) -> datetime | None:
-        return datetime.fromisoformat(noted[name]) if name in noted else None
-
-    return Migration(
-        databases=tuple(_database(opts, name) for name in names),
-        proven_at=moment("proven_at"),
-        switched_at=moment("switched_at"),
-        pause_seconds=noted.get("pause_seconds"),
-    )
+    return migrating.standing(target, (_database(opts, name) for name in names))
 
 
 def _database(opts: Options, name: str) -> MigratedDatabase:
@@ -104,7 +89,7 @@ def _start(opts: Options, target: Target, names: Sequence[str]) -> Plan:
         with link.here(opts, name) as ours:
             if not link.subscribed(ours):
                 plan += _begin(opts, name, made=bool(link.tables(ours)), empty=link.is_empty(ours))
-        plan.append(_watched(f"copy database {name}", partial(_wait, opts, name)))
+        plan.append(migrating.watched(f"copy database {name}", partial(_wait, opts, name)))
     return plan
 
 
@@ -136,7 +121,7 @@ def _begin(opts: Options, name: str, *, made: bool, empty: bool) -> list[Action]
     ]
 
 
-def _wait(opts: Options, name: str, tell: Tell) -> None:
+def _wait(opts: Options, name: str, tell: Progress) -> None:
     with link.here(opts, name) as ours:
         link.resume(ours)
         link.wait_copied(ours, name, tell)
@@ -145,8 +130,8 @@ def _wait(opts: Options, name: str, tell: Tell) -> None:
 def _prove(opts: Options, target: Target, names: Sequence[str]) -> Plan:
     migrated = _followed(opts, names)
 
-    def prove(tell: Tell) -> None:
-        _note(target, proven_at=None)
+    def prove(tell: Progress) -> None:
+        migrating.note(target, proven_at=None)
         proofs = []
         for name in migrated:
             _wait(opts, name, tell)
@@ -155,13 +140,9 @@ def _prove(opts: Options, target: Target, names: Sequence[str]) -> Plan:
             proofs.append(migrate_proof.prove(opts, name, tell))
             last = proofs[-1]
             tell(f"{name}: {last.tables} tables with {last.rows} rows are equal on both sides")
-        _note(
-            target,
-            proven_at=datetime.now(UTC).isoformat(),
-            proofs=[asdict(proof) for proof in proofs],
-        )
+        migrating.note_proof(target, proofs=[asdict(proof) for proof in proofs])
 
-    return [_watched(f"compare {', '.join(migrated)} with the other cluster", prove)]
+    return [migrating.watched(f"compare {', '.join(migrated)} with the other cluster", prove)]
 
 
 def _followed(opts: Options, names: Sequence[str]) -> list[str]:
@@ -180,26 +161,14 @@ def _switch(opts: Options, target: Target, names: Sequence[str]) -> Plan:
     if migrate_switch.is_done(opts, migrated):
         end = partial(migrate_switch.finish, opts, migrated)
         return [Action("end the switch that was interrupted: this cluster is open already", end)]
-    proven = _read(target).get("proven_at")
-    limit = opts.migrate_proof_seconds
-    age = (datetime.now(UTC) - datetime.fromisoformat(proven)).total_seconds() if proven else limit
-    if age >= limit:
-        raise Refused(
-            "The content was not proven equal within the last "
-            f"{limit / 3600:.0f} h: run 'dbops migrate prove' on this host first."
-        )
+    migrating.require_proof(target, opts.migrate_proof_seconds)
     migrate_switch.require_ready(opts, migrated)
 
-    def switch(tell: Tell) -> None:
+    def switch(tell: Progress) -> None:
         pause = migrate_switch.switch(opts, migrated, tell)
-        _note(
-            target,
-            proven_at=None,
-            switched_at=datetime.now(UTC).isoformat(),
-            pause_seconds=round(pause, 3),
-        )
+        migrating.note_switch(target, pause)
 
-    return [_watched(f"move the writers of {', '.join(migrated)} to this cluster", switch)]
+    return [migrating.watched(f"move the writers of {', '.join(migrated)} to this cluster", switch)]
 
 
 def _follow(opts: Options, target: Target, names: Sequence[str]) -> Plan:
@@ -242,22 +211,3 @@ _PLANS: dict[MigrateStep, Callable[[Options, Target, Sequence[str]], Plan]] = {
     "follow": _follow,
     "finish": _finish,
 }
-
-
-def _watched(title: str, do: Callable[[Tell], None]) -> Action:
-    return Action(title, lambda: do(lambda text: None), watched=do)
-
-
-def _read(target: Target) -> dict[str, Any]:
-    try:
-        found = json.loads((target.state_dir / "migration.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _note(target: Target, **changes: Any) -> None:
-    noted = {name: value for name, value in (_read(target) | changes).items() if value is not None}
-    files.write(
-        target.state_dir / "migration.json", json.dumps(noted, indent=1) + "\n", shared=True
-    )

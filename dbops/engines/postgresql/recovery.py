@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from dbops import files
+from dbops import aside, files
 from dbops.engines.postgresql import client, heartbeat, wal
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.destination import Destination
@@ -257,19 +257,7 @@ def prove(target: Target, opts: Options) -> None:
     except (CommandFailed, Unreachable, VerificationFailed, psycopg.Error) as error:
         words = client.reason(error) if isinstance(error, psycopg.Error) else str(error)
         raise Refused(f"The server is not up and sound, so nothing is removed: {words}.") from None
-    if not _verified(target.state_dir / NOTE):
-        raise Refused(
-            "The last restore on this host was not verified to its end, so what it set aside "
-            "is kept: restore again first."
-        )
-
-
-def _verified(note: Path) -> bool:
-    try:
-        said = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(said, dict) and bool(said.get("verified_at"))
+    aside.require_verified(target.state_dir / NOTE)
 
 
 def _receiving(connection: Connection) -> None:

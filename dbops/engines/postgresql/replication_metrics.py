@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from dbops import measures
 from dbops.contract import Sample
 from dbops.engines.postgresql import heartbeat
 from dbops.engines.postgresql.client import Connection
@@ -87,7 +88,7 @@ def collect(target: Target, options: Options, connection: Connection) -> Iterato
 def unknown() -> Iterator[Sample]:
     """Yield what is said when the server does not answer; the values stay as they were."""
     for name in ("replication_lag_seconds", "replication_lag_bytes", "rpo_exposure"):
-        yield Sample(f"dbops_{name}_known", 0.0, (), _KNOWN)
+        yield Sample(f"dbops_{name}_known", 0.0, (), measures.KNOWN)
 
 
 def _beat(connection: Connection) -> float | None:
@@ -117,16 +118,16 @@ def standby_samples(
         since = max(0.0, now - (seen.contact or beat or now))
         lag_bytes = max(1.0, seen.end - replayed, 0.0) + seen.rate * since
     last = max(seen.contact, contact or 0.0) or beat or 0.0
-    yield from lag(now - beat if beat is not None else 0.0, lag_bytes, beat is not None, up)
-    yield Sample("dbops_replication_link_up", float(up), (), _LINK)
-    yield Sample("dbops_replication_last_contact_timestamp_seconds", last, (), _CONTACT)
+    yield from measures.lag(
+        now - beat if beat is not None else 0.0, lag_bytes, beat is not None, up
+    )
+    yield from measures.link(up, last)
 
 
 def primary_samples(target: Target, slots: list[tuple[Any, ...]]) -> Iterator[Sample]:
     """Yield a primary's own zeros and how far behind the standby of each slot is."""
-    yield from lag(0.0, 0.0, True, True)
-    yield Sample("dbops_replication_link_up", 1.0, (), _LINK)
-    yield Sample("dbops_replication_last_contact_timestamp_seconds", time.time(), (), _CONTACT)
+    yield from measures.lag(0.0, 0.0, True, True)
+    yield from measures.link(True, time.time())
     for name, behind, active in slots:
         labels = (("source", target.member), ("replica", str(name)))
         yield Sample(
@@ -171,27 +172,4 @@ def exposure(seconds: float, size: float, known: bool) -> Iterator[Sample]:
         "Time since log was last archived: what would be lost now.",
     )
     yield Sample("dbops_rpo_exposure_bytes", size, (), "Log that is not archived yet.")
-    yield Sample("dbops_rpo_exposure_known", float(known), (), _KNOWN)
-
-
-def lag(seconds: float, size: float, seconds_known: bool, size_known: bool) -> Iterator[Sample]:
-    """Yield how far this member is behind; a primary is never behind."""
-    yield Sample(
-        "dbops_replication_lag_seconds",
-        max(0.0, seconds),
-        (),
-        "Age of the newest heartbeat replayed here; 0 on a primary.",
-    )
-    yield Sample("dbops_replication_lag_seconds_known", float(seconds_known), (), _KNOWN)
-    yield Sample(
-        "dbops_replication_lag_bytes",
-        size,
-        (),
-        "Log of the source not replayed here; estimated while the link is cut.",
-    )
-    yield Sample("dbops_replication_lag_bytes_known", float(size_known), (), _KNOWN)
-
-
-_KNOWN = "Whether the value beside it was measured just now."
-_LINK = "Whether log streams in; always 1 on a primary."
-_CONTACT = "When the source was last heard of; now on a primary."
+    yield Sample("dbops_rpo_exposure_known", float(known), (), measures.KNOWN)

@@ -18,7 +18,7 @@ from dbops.engines.postgresql import destination, options, pgbackrest, recovery
 from dbops.engines.postgresql.destination import Destination
 from dbops.engines.postgresql.options import Options
 from dbops.errors import ConfigError, Refused
-from dbops.runner import Action, Command, Plan, Step, capture
+from dbops.runner import Action, Command, Plan, capture
 from dbops.targets import Target
 
 
@@ -41,8 +41,8 @@ def plan_restore(target: Target, request: RestoreRequest) -> Plan:
     former = aside.name(data_dir)
     kept = f"the former data is kept in {former}" if occupied else "there was no former data"
     return (
-        *_stop(opts),
-        *_make_room(opts, data_dir, former if occupied else None),
+        *aside.stop_service(opts.service),
+        *aside.make_room(data_dir, former if occupied else None, _refuse_running, opts.os_user),
         _restore(opts, data_dir, way, kept),
         Action(
             f"remove standby.signal from {data_dir}, so that the server opens for writing",
@@ -115,22 +115,6 @@ def _same_version(opts: Options, way: Destination) -> None:
             f"Backup {way.backup.label} was made by PostgreSQL {way.version} and this host has "
             f"PostgreSQL {here}: restore it on a host with {way.version}."
         )
-
-
-def _stop(opts: Options) -> tuple[Step, ...]:
-    """Stopping a stopped unit keeps the service manager from starting it meanwhile."""
-    if opts.service is None:
-        return ()
-    return (Command(("systemctl", "stop", opts.service), title="stop the service"),)
-
-
-def _make_room(opts: Options, data_dir: Path, former: Path | None) -> tuple[Step, ...]:
-    make = Action(f"make the directory {data_dir}", partial(aside.make, data_dir, opts.os_user))
-    if former is None:
-        return (make,)
-    refuse = partial(_refuse_running, data_dir)
-    rename = partial(aside.set_aside, data_dir, former, refuse)
-    return (Action(f"rename {data_dir} to {former}", rename), make)
 
 
 def _restore(opts: Options, data_dir: Path, way: Destination, kept: str) -> Command:

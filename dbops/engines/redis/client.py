@@ -121,6 +121,12 @@ def fields(answer: bytes) -> dict[str, str]:
     return {name: value.strip() for name, value in pairs}
 
 
+def loaded(info: Mapping[str, str]) -> str:
+    """Return how much of its data a server has loaded, in words that change ten times at most."""
+    share = float(info.get("loading_loaded_perc", "0"))
+    return f"loaded {share // 10 * 10:.0f} %"
+
+
 def discarded(info: Mapping[str, str]) -> int:
     """Return how many commands of its files or its primary a server did not carry out.
 

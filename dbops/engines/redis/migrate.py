@@ -7,21 +7,18 @@ so the way back is the same switch once more and loses nothing. Not carried: acc
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
-from dbops import files
-from dbops.contract import MigratedDatabase, MigrateStep, Migration
+from dbops import migrating
+from dbops.contract import MigratedDatabase, MigrateStep, Migration, Progress
 from dbops.engines.redis import migrate_link as link
 from dbops.engines.redis import migrate_proof, options
 from dbops.engines.redis.client import Connection
 from dbops.engines.redis.content import HEARTBEAT
-from dbops.engines.redis.migrate_link import Tell
 from dbops.engines.redis.options import Options
 from dbops.errors import CommandFailed, DbopsError, Refused
 from dbops.options import require_part
@@ -53,19 +50,9 @@ def migration(target: Target) -> Migration:
     """Return how the migration of this host's cluster stands."""
     require_part(target, "member")
     opts = options.read(target)
-    noted = _read(target)
-
-    def moment(name: str) -> datetime | None:
-        return datetime.fromisoformat(noted[name]) if name in noted else None
-
     with link.here(opts) as ours:
         database = _database(opts, ours)
-    return Migration(
-        databases=(database,),
-        proven_at=moment("proven_at"),
-        switched_at=moment("switched_at"),
-        pause_seconds=noted.get("pause_seconds"),
-    )
+    return migrating.standing(target, (database,))
 
 
 def _database(opts: Options, ours: Connection) -> MigratedDatabase:
@@ -110,11 +97,11 @@ def _start(opts: Options, target: Target) -> Plan:
                 Action(f"follow {name} of the other cluster", partial(_begin, opts, target, name))
             )
 
-    def wait(tell: Tell) -> None:
+    def wait(tell: Progress) -> None:
         with link.here(opts) as ours:
             link.wait_in_step(ours, tell)
 
-    return [*plan, _watched("copy everything", wait)]
+    return [*plan, migrating.watched("copy everything", wait)]
 
 
 def _begin(opts: Options, target: Target, name: str) -> None:
@@ -141,13 +128,13 @@ def _prove(opts: Options, target: Target) -> Plan:
         # An older server may follow the stream, and yet cannot read a copy to compare with.
         link.require_readable(opts, theirs)
 
-    def prove(tell: Tell) -> None:
-        _note(target, proven_at=None)
+    def prove(tell: Progress) -> None:
+        migrating.note(target, proven_at=None)
         proof = migrate_proof.prove(opts, tell)
         tell(f"{proof.tables} tables with {proof.rows} rows are equal on both sides")
-        _note(target, proven_at=datetime.now(UTC).isoformat(), proof=asdict(proof))
+        migrating.note_proof(target, proof=asdict(proof))
 
-    return [_watched("compare everything with the other cluster", prove)]
+    return [migrating.watched("compare everything with the other cluster", prove)]
 
 
 def _require_following(opts: Options, ours: Connection) -> None:
@@ -160,11 +147,11 @@ def _require_following(opts: Options, ours: Connection) -> None:
 
 def _switch(opts: Options, target: Target) -> Plan:
     with link.here(opts) as ours:
-        if "switching" in _read(target) and link.is_primary(ours):
+        if "switching" in migrating.read(target) and link.is_primary(ours):
             end = partial(_end_switch, opts, target)
             return [Action("end the switch that was interrupted: this side is open already", end)]
         _require_following(opts, ours)
-        _require_proof(opts, target)
+        migrating.require_proof(target, opts.migrate_proof_seconds)
         _, theirs = link.there(opts)
         with theirs:
             behind = link.written(theirs) - link.applied(ours)
@@ -173,33 +160,16 @@ def _switch(opts: Options, target: Target) -> Plan:
                 f"The server here is {behind} bytes behind: switch when it has caught up."
             )
 
-    def switch(tell: Tell) -> None:
-        _note(target, switching=datetime.now(UTC).isoformat())
+    def switch(tell: Progress) -> None:
+        migrating.note(target, switching=datetime.now(UTC).isoformat())
         pause = _move(opts, target, tell)
-        _note(
-            target,
-            switching=None,
-            proven_at=None,
-            switched_at=datetime.now(UTC).isoformat(),
-            pause_seconds=round(pause, 3),
-        )
+        migrating.note_switch(target, pause)
         tell(f"writers waited for {pause:.1f} s")
 
-    return [_watched("move the writers to this cluster", switch)]
+    return [migrating.watched("move the writers to this cluster", switch)]
 
 
-def _require_proof(opts: Options, target: Target) -> None:
-    proven = _read(target).get("proven_at")
-    limit = opts.migrate_proof_seconds
-    age = (datetime.now(UTC) - datetime.fromisoformat(proven)).total_seconds() if proven else limit
-    if age >= limit:
-        raise Refused(
-            f"The content was not proven equal within the last {limit / 3600:.0f} h: run "
-            "'dbops migrate prove' on this host first."
-        )
-
-
-def _move(opts: Options, target: Target, tell: Tell) -> float:
+def _move(opts: Options, target: Target, tell: Progress) -> float:
     """Close the other side, wait for its last write, open this one; return how long it took.
 
     The other side is opened again only when this one surely was not: both open is the worst end.
@@ -229,7 +199,7 @@ def _end_switch(opts: Options, target: Target) -> None:
     _, theirs = link.there(opts)
     with theirs:
         theirs.ask("CLIENT", "PAUSE", int(CLOSED_SECONDS * 1000), "WRITE")
-    _note(target, switching=None, proven_at=None, switched_at=datetime.now(UTC).isoformat())
+    migrating.note_switch(target)
 
 
 def _follow(opts: Options, target: Target) -> Plan:
@@ -239,14 +209,14 @@ def _follow(opts: Options, target: Target) -> Plan:
             return []
         _require_left(ours, theirs)
 
-    def follow(tell: Tell) -> None:
+    def follow(tell: Progress) -> None:
         with link.here(opts) as ours:
             link.follow(opts, target, name, ours)
             # Writers that were held meanwhile learn now that this is a replica.
             ours.ask("CLIENT", "UNPAUSE")
             link.wait_in_step(ours, tell)
 
-    return [_watched(f"follow {name} from the switch on, for the way back", follow)]
+    return [migrating.watched(f"follow {name} from the switch on, for the way back", follow)]
 
 
 def _require_left(ours: Connection, theirs: Connection) -> None:
@@ -275,7 +245,7 @@ def _finish(opts: Options, target: Target) -> Plan:
                 ours.ask("CONFIG", "SET", "min-replicas-max-lag", "10")
                 link.lead(target, ours)
             link.restore_login(target, ours)
-        _note(target, switching=None, proven_at=None)
+        migrating.note(target, switching=None, proven_at=None)
 
     return [Action("end the migration here", finish)]
 
@@ -288,21 +258,3 @@ _PLANS: dict[MigrateStep, Callable[[Options, Target], Plan]] = {
     "follow": _follow,
     "finish": _finish,
 }
-
-
-def _watched(title: str, do: Callable[[Tell], None]) -> Action:
-    return Action(title, lambda: do(lambda text: None), watched=do)
-
-
-def _read(target: Target) -> dict[str, Any]:
-    try:
-        found = json.loads((target.state_dir / "migration.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _note(target: Target, **changes: Any) -> None:
-    noted = {name: value for name, value in (_read(target) | changes).items() if value is not None}
-    text = json.dumps(noted, indent=1) + "\n"
-    files.write(target.state_dir / "migration.json", text, shared=True)

@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
+from dbops.contract import Progress
 from dbops.engines.redis import client, rdb
 from dbops.engines.redis.client import Connection, text
 from dbops.engines.redis.options import Options
 from dbops.errors import CommandFailed, ConfigError, DbopsError, Refused, Unreachable
 from dbops.targets import Target, read_secret
 
-Tell = Callable[[str], None]
 SILENCE_SECONDS = 120.0
 _LOGIN = "migration.login"
 # The format of snapshots that each series writes for its replicas.
@@ -142,7 +141,7 @@ def restore_login(target: Target, connection: Connection) -> None:
     path.unlink()
 
 
-def wait_in_step(connection: Connection, tell: Tell) -> None:
+def wait_in_step(connection: Connection, tell: Progress) -> None:
     """Return once everything was copied and the link is up.
 
     Raises CommandFailed when nothing moves for two minutes: the server's log says why.

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dbops.contract import Progress
 from dbops.engines.redis import content, fingerprint, private, spool
 from dbops.engines.redis import migrate_link as link
 from dbops.engines.redis.client import Connection
-from dbops.engines.redis.migrate_link import Tell
 from dbops.engines.redis.options import Options
 from dbops.engines.redis.private import Place
 from dbops.errors import CommandFailed, VerificationFailed
@@ -41,7 +41,7 @@ class Proof:
     held_seconds: float
 
 
-def prove(opts: Options, tell: Tell) -> Proof:
+def prove(opts: Options, tell: Progress) -> Proof:
     """Compare all content with the other cluster's at one moment.
 
     Raises VerificationFailed naming the first difference, CommandFailed when no moment was found.
@@ -66,7 +66,7 @@ def prove(opts: Options, tell: Tell) -> Proof:
 
 
 @contextmanager
-def _copy(opts: Options, name: str, tell: Tell) -> Iterator[tuple[Place, Connection]]:
+def _copy(opts: Options, name: str, tell: Progress) -> Iterator[tuple[Place, Connection]]:
     """Yield a private server that follows the other cluster's primary, and what it was told."""
     owner = opts.os_user if os.geteuid() == 0 else None
     data_dir = opts.require_path("data_dir")
@@ -98,7 +98,7 @@ def _follow(opts: Options, name: str, connection: Connection) -> None:
 
 
 def _moment(
-    theirs: Connection, ours: Connection, copy: Connection, tell: Tell
+    theirs: Connection, ours: Connection, copy: Connection, tell: Progress
 ) -> tuple[float, float]:
     """Hold writers until both copies are at one position; return for how long, and when."""
     for attempt in range(_ATTEMPTS):
@@ -135,12 +135,12 @@ def _wait_idle(connection: Connection) -> None:
         time.sleep(0.2)
 
 
-def _read(connection: Connection, tell: Tell) -> Fingerprint:
+def _read(connection: Connection, tell: Progress) -> Fingerprint:
     return fingerprint.of_server(connection, "", datetime.now(UTC), time.monotonic(), tell)
 
 
 def _loaded(
-    opts: Options, ours: Connection, started: float, place: Place, tell: Tell
+    opts: Options, ours: Connection, started: float, place: Place, tell: Progress
 ) -> Fingerprint:
     """Read the snapshot that the server here has made by now."""
     _wait_idle(ours)

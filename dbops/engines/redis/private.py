@@ -141,7 +141,7 @@ def _wait(server: Server, limit_seconds: float, tell: Callable[[str], None]) -> 
             if lost := client.discarded(state):
                 raise VerificationFailed(f"{lost} commands of the log were not carried out.")
             return
-        now = f"loaded {state.get('loading_loaded_perc', '0')} %"
+        now = client.loaded(state)
         if now != told:
             tell(now)
             told = now

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from dbops import files
+from dbops import aside, files
 from dbops.engines.redis import aof, client, private, processes
 from dbops.engines.redis.client import Connection, text
 from dbops.engines.redis.destination import Destination
@@ -97,7 +97,7 @@ def _wait(opts: Options, kept: str, tell: Callable[[str], None]) -> None:
                 found = connection.info("persistence")
             if found.get("loading") == "0":
                 return
-            now = f"loaded {found.get('loading_loaded_perc', '0')} %"
+            now = client.loaded(found)
         except (Unreachable, CommandFailed):
             now = "the server is starting"
         if now != told:
@@ -174,19 +174,7 @@ def prove(target: Target, opts: Options) -> None:
     except (CommandFailed, Unreachable, VerificationFailed) as error:
         words = str(error).rstrip(".")
         raise Refused(f"The server is not up and sound, so nothing is removed: {words}.") from None
-    if not _verified(target.state_dir / NOTE):
-        raise Refused(
-            "The last restore on this host was not verified to its end, so what it set aside "
-            "is kept: restore again first."
-        )
-
-
-def _verified(note: Path) -> bool:
-    try:
-        said = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(said, dict) and bool(said.get("verified_at"))
+    aside.require_verified(target.state_dir / NOTE)
 
 
 def _receiving(connection: Connection) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from dbops import measures
 from dbops.contract import Sample
 from dbops.engines.redis import heartbeat
 from dbops.engines.redis.client import Connection
@@ -20,10 +21,6 @@ from dbops.targets import Target
 
 SILENCE_SECONDS = 35.0
 """A primary pings its replicas every 10 s by default."""
-
-_KNOWN = "Whether the value beside it was measured just now."
-_LINK = "Whether the stream comes in; always 1 on a primary."
-_CONTACT = "When the source was last heard of; now on a primary."
 
 
 @dataclass
@@ -57,7 +54,7 @@ def collect(target: Target, info: Mapping[str, str], beat_at: float | None) -> I
 def unknown() -> Iterator[Sample]:
     """Yield what is said when the server does not answer; the values stay as they were."""
     for name in ("replication_lag_seconds", "replication_lag_bytes"):
-        yield Sample(f"dbops_{name}_known", 0.0, (), _KNOWN)
+        yield Sample(f"dbops_{name}_known", 0.0, (), measures.KNOWN)
 
 
 def beat(connection: Connection) -> float | None:
@@ -87,16 +84,16 @@ def replica_samples(
         since = max(0.0, now - (seen.contact or beat_at or now))
         behind = max(1.0, seen.end - applied) + seen.rate * since
     last = seen.contact or beat_at or 0.0
-    yield from lag(now - beat_at if beat_at is not None else 0.0, behind, beat_at is not None, up)
-    yield Sample("dbops_replication_link_up", float(up), (), _LINK)
-    yield Sample("dbops_replication_last_contact_timestamp_seconds", last, (), _CONTACT)
+    yield from measures.lag(
+        now - beat_at if beat_at is not None else 0.0, behind, beat_at is not None, up
+    )
+    yield from measures.link(up, last)
 
 
 def primary_samples(target: Target, info: Mapping[str, str]) -> Iterator[Sample]:
     """Yield a primary's own zeros and how far behind each of the other members is."""
-    yield from lag(0.0, 0.0, True, True)
-    yield Sample("dbops_replication_link_up", 1.0, (), _LINK)
-    yield Sample("dbops_replication_last_contact_timestamp_seconds", time.time(), (), _CONTACT)
+    yield from measures.lag(0.0, 0.0, True, True)
+    yield from measures.link(True, time.time())
     written = float(info.get("master_repl_offset", "0"))
     connected = replicas(target, info)
     for name in target.members:
@@ -132,21 +129,3 @@ def replicas(target: Target, info: Mapping[str, str]) -> dict[str, float]:
         if member is not None and about.get("state") == "online":
             found[member] = float(about.get("offset", "0"))
     return found
-
-
-def lag(seconds: float, size: float, seconds_known: bool, size_known: bool) -> Iterator[Sample]:
-    """Yield how far this member is behind; a primary is never behind."""
-    yield Sample(
-        "dbops_replication_lag_seconds",
-        max(0.0, seconds),
-        (),
-        "Age of the newest heartbeat replayed here; 0 on a primary.",
-    )
-    yield Sample("dbops_replication_lag_seconds_known", float(seconds_known), (), _KNOWN)
-    yield Sample(
-        "dbops_replication_lag_bytes",
-        size,
-        (),
-        "Stream of the source not applied here; estimated while the link is cut.",
-    )
-    yield Sample("dbops_replication_lag_bytes_known", float(size_known), (), _KNOWN)

@@ -19,7 +19,7 @@ from dbops.engines.redis.options import Options
 from dbops.errors import Refused
 from dbops.options import require_part
 from dbops.restic import Repository
-from dbops.runner import Action, Command, OnLine, Plan, Step, capture
+from dbops.runner import Action, OnLine, Plan, Step, capture
 from dbops.targets import Target
 
 _OWN = ("appendonlydir", "dump.rdb", "nodes.conf")
@@ -44,8 +44,8 @@ def plan_restore(target: Target, request: RestoreRequest) -> Plan:
     former = aside.name(data_dir)
     kept = f"the former data is kept in {former}" if occupied else "there was no former data"
     return (
-        *_stop(opts),
-        *_make_room(opts, data_dir, former if occupied else None),
+        *aside.stop_service(opts.service),
+        *aside.make_room(data_dir, former if occupied else None, _refuse_running, opts.os_user),
         *_fill(opts, repo, way, data_dir, kept),
         *recovery.steps(target, opts, way, former if occupied else None, kept),
     )
@@ -75,23 +75,6 @@ def _occupied(data_dir: Path) -> bool:
             "nothing was changed."
         )
     return True
-
-
-def _stop(opts: Options) -> tuple[Step, ...]:
-    """Stopping a stopped unit keeps the service manager from starting it meanwhile."""
-    if opts.service is None:
-        return ()
-    return (Command(("systemctl", "stop", opts.service), title="stop the service"),)
-
-
-def _make_room(opts: Options, data_dir: Path, former: Path | None) -> tuple[Step, ...]:
-    make = Action(
-        f"make the directory {data_dir}", partial(aside.make, data_dir, opts.os_user, 0o700)
-    )
-    if former is None:
-        return (make,)
-    move = partial(aside.set_aside, data_dir, former, partial(_refuse_running, data_dir))
-    return (Action(f"rename {data_dir} to {former}", move), make)
 
 
 def _fill(

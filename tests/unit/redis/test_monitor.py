@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dbops.contract import Sample
-from dbops.engines.redis import member_metrics, monitor, replication_metrics
+from dbops.engines.redis import client, member_metrics, monitor, replication_metrics
 from dbops.engines.redis.replication_metrics import Seen
 from tests.unit.redis.made import target
 
@@ -109,3 +109,9 @@ def test_a_host_with_nothing_done_yet_has_all_its_series(tmp_path: Path, part: s
         assert found["dbops_backup_schedule_interval_seconds/restic/log/repo1"] == 60
     else:
         assert found["dbops_restore_drill_last_result/restic"] == 0
+
+
+def test_a_server_that_loads_its_data_does_not_say_so_a_thousand_times() -> None:
+    said = {client.loaded({"loading_loaded_perc": f"{n / 100:.2f}"}) for n in range(10_001)}
+    assert said == {f"loaded {n} %" for n in range(0, 101, 10)}
+    assert client.loaded({}) == "loaded 0 %"
