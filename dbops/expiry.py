@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
-from dbops import lock, repository, status
+from dbops import lock, repository, routes, status
 from dbops.contract import Progress
 from dbops.errors import Busy, Refused
-from dbops.repository import Document, Entry
+from dbops.repository import Change, Document
 from dbops.restic import Repository
 from dbops.restic_output import Listing
+from dbops.routes import Entry
 from dbops.runner import Action, Plan
 from dbops.targets import Target
 
@@ -65,7 +66,7 @@ def plan(target: Target, repo: Repository, backup_id: str | None, keep_full: int
     if backup_id is None:
         leaving = retention(found, keep_full)
     else:
-        leaving = going(found, repository.choose(found, backup_id).backup_id)
+        leaving = going(found, routes.choose(found, backup_id).backup_id)
     keep_one(found, leaving, _verified(target))
     if not leaving:
         return ()
@@ -88,62 +89,70 @@ def _verified(target: Target) -> list[str]:
     return list(status.read(target)["verify"].get("sound", ()))
 
 
-def drop(
-    target: Target, repo: Repository, leaving: Collection[str], also: Sequence[str] = ()
-) -> bool:
+def drop(target: Target, repo: Repository, leaving: Collection[str]) -> None:
     """Take backups out of the catalogue, then forget their snapshots, in this order.
-
-    Returns whether some were forgotten, so that there is space to give back.
 
     What is left is looked at once more under the catalogue's lock: what began to build upon one of
     them meanwhile goes too, and Refused is raised when no full or verified one would stay.
     """
 
-    def change(document: Document, listing: Listing) -> Sequence[Entry]:
+    def change(document: Document, listing: Listing) -> Change:
         found = repository.complete(document, listing)
         every = {i for backup_id in leaving for i in going(found, backup_id)}
         keep_one(found, every, _verified(target))
-        return [entry for entry in document.entries if entry.backup_id not in every]
+        kept = [entry for entry in document.entries if entry.backup_id not in every]
+        return Change(kept, forget_now=True)
 
-    return repository.update(target, repo, change, also, forget_now=True)
+    repository.update(target, repo, change)
 
 
-def after_backup(target: Target, repo: Repository, keep_full: int, progress: Progress) -> None:
-    """Let retention act now that a new backup is complete, and sweep what killed runs left.
+def add(
+    target: Target, repo: Repository, new: Sequence[Entry], keep_full: int, progress: Progress
+) -> bool:
+    """List backups and let retention act, in one change: see :func:`repository.add_and_expire`."""
 
-    Space is given back when something went, and otherwise once a day: a run that was killed may
-    have left data that no snapshot knows.
+    def change(document: Document, listing: Listing) -> Change:
+        kept = repository.with_new(document, listing, new)
+        found = repository.complete(document.model_copy(update={"entries": tuple(kept)}), listing)
+        leaving = retention(found, keep_full)
+        lost = orphans(document, [*document.entries, *new], listing, datetime.now(UTC))
+        try:
+            keep_one(found, leaving, _verified(target))
+        except Refused as refusal:
+            progress(f"nothing expired: {refusal}")
+            leaving = set()
+        kept = [entry for entry in kept if entry.backup_id not in leaving]
+        return Change(kept, lost, bool(leaving or lost))
+
+    return repository.update(target, repo, change)
+
+
+def give_back(target: Target, repo: Repository, forgotten: bool, progress: Progress) -> None:
+    """Give space back when something was forgotten, and otherwise once a day.
+
+    A run that was killed may have left data that no snapshot knows.
     """
-    listing = repo.listing()
-    document = repository.read(repo, listing)
-    found = repository.complete(document, listing)
-    leaving = retention(found, keep_full)
-    lost = orphans(document, listing, datetime.now(UTC))
-    went = False
-    try:
-        keep_one(found, leaving, _verified(target))
-        if leaving or lost or len(document.dropped) >= repository.FORGET_AT:
-            went = drop(target, repo, leaving, lost)
-    except Refused as refusal:
-        progress(f"nothing expired: {refusal}")
-        return
-    if went or _prune_due(target):
+    if forgotten or _prune_due(target):
         tidy(target, repo, progress)
 
 
-def orphans(document: Document, listing: Listing, now: datetime) -> list[str]:
+def orphans(
+    document: Document, known: Sequence[Entry], listing: Listing, now: datetime
+) -> list[str]:
     """Return old snapshots that belong to nothing: what runs left that were killed before the end.
 
-    A young one may belong to a run that goes on.
+    A young one may belong to a run that goes on, and one from before a catalogue was lost to a
+    backup that only that one knew.
     """
-    needed = {i for entry in document.entries for i in entry.snapshots.values()}
+    needed = {i for entry in known for i in entry.snapshots.values()}
     before = now - timedelta(hours=ORPHAN_HOURS)
+    after = document.unsure_before or datetime.min.replace(tzinfo=UTC)
     return [
         snapshot.snapshot_id
         for snapshot in listing.snapshots
         if snapshot.snapshot_id not in needed
         and repository.TAG not in snapshot.tags
-        and snapshot.time < before
+        and after <= snapshot.time < before
     ]
 
 

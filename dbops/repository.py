@@ -3,18 +3,14 @@
 A backup is a manifest and the snapshots that hold its bytes. All manifests stand in one small
 document, kept as a snapshot of its own that is superseded by each change; a backup is listed only
 when its manifest is there *and* all its snapshots are. What is *not* here: restic's commands
-(:mod:`dbops.restic`), letting backups go (:mod:`dbops.expiry`) and what an engine's streams hold.
-
-Ids: a full backup ``20260102-030405F``, an incremental one ``<full id>_20260103-030405I``, a log
-entry ``<anything>L``. ``parent_id`` of an incremental is the backup that it builds upon. A log
-entry holds all log since its parent (since the oldest backup for None) and supersedes the former
-entry with the same parent.
+(:mod:`dbops.restic`), choosing what to restore (:mod:`dbops.routes`), letting backups go
+(:mod:`dbops.expiry`) and what an engine's streams hold.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,12 +19,13 @@ from typing import Literal, Protocol
 from pydantic import ValidationError
 
 from dbops import lock, status
-from dbops.contract import Backup, Catalogue, Progress, RecoveryWindow, VerifyResult
-from dbops.errors import CommandFailed, ConfigError, VerificationFailed
-from dbops.manifest import Kind, Manifest
+from dbops.contract import Backup, Catalogue, Progress, VerifyResult
+from dbops.errors import CommandFailed, VerificationFailed
 from dbops.restic import Repository
 from dbops.restic_check import Inspection, inspect
+from dbops.restic_memory import NAME as MEMORY
 from dbops.restic_output import Listing, Snapshot
+from dbops.routes import Entry, window, without_logs
 from dbops.runner import Plan
 from dbops.targets import Model, Target
 
@@ -64,39 +61,45 @@ class RepositoryOptions(Protocol):
     def repo_user(self) -> str: ...
 
 
-class Entry(Model):
-    """One backup: its manifest, and the snapshot of each of its streams by the stream's name."""
-
-    manifest: Manifest
-    snapshots: dict[str, str]
-
-    @property
-    def backup_id(self) -> str:
-        """The id of the backup."""
-        return self.manifest.backup_id
-
-
 class Document(Model):
-    """The catalogue as it is stored. ``dropped`` are snapshots that may be forgotten by now."""
+    """The catalogue as it is stored. ``dropped`` are snapshots that may be forgotten by now.
+
+    ``unsure_before`` is when a damaged catalogue was last replaced: an older snapshot that no entry
+    knows may be of a backup whose manifest was lost.
+    """
 
     schema_version: Literal[1] = 1
     generation: int
     entries: tuple[Entry, ...]
     dropped: tuple[str, ...] = ()
+    unsure_before: datetime | None = None
 
 
 @dataclass(frozen=True)
-class Route:
-    """How to restore: ``chain`` from the full backup on, oldest first, then ``log`` if any."""
+class Change:
+    """What becomes of a catalogue: its entries, and further snapshots to forget.
 
-    chain: tuple[Entry, ...]
-    log: Entry | None
+    ``forget_now`` is for a change after which space is to be given back.
+    """
+
+    entries: Sequence[Entry]
+    lost: Sequence[str] = ()
+    forget_now: bool = False
 
 
-def open_repository(target: Target, opts: RepositoryOptions) -> Repository:
-    """Return the repository of a cluster, to write on its host and read-only elsewhere."""
+def open_repository(target: Target, opts: RepositoryOptions, remember: bool = False) -> Repository:
+    """Return the repository of a cluster, to write on its host and read-only elsewhere.
+
+    With ``remember`` what the last such run listed need not be listed again: for backups, which
+    are taken each minute. A catalogue that is damaged meanwhile is then replaced by a whole one.
+    """
     if opts.repo_host is None:
-        return Repository(str(opts.repo_path), opts.repo_password_file, user=opts.repo_user)
+        return Repository(
+            str(opts.repo_path),
+            opts.repo_password_file,
+            user=opts.repo_user,
+            memory_file=target.state_dir / MEMORY if remember else None,
+        )
     return Repository(
         f"sftp:{opts.repo_user}@{opts.repo_host}:{opts.repo_path}",
         opts.repo_password_file,
@@ -104,18 +107,6 @@ def open_repository(target: Target, opts: RepositoryOptions) -> Repository:
         known_hosts=opts.repo_known_hosts,
         read_only=True,
     )
-
-
-def new_id(kind: Kind, stop: datetime, parent_id: str | None = None) -> str:
-    """Return the id for a backup of ``kind``; ``parent_id`` is needed for an incremental one."""
-    own = stop.astimezone(UTC).strftime("%Y%m%d-%H%M%S")
-    if kind == "full":
-        return f"{own}F"
-    if kind == "log":
-        return f"{own}L"
-    if parent_id is None:
-        raise ValueError("an incremental backup builds upon another")
-    return f"{parent_id.partition('_')[0]}_{own}I"
 
 
 # Reading
@@ -128,6 +119,18 @@ def entries(repo: Repository) -> tuple[Entry, ...]:
     """
     listing = repo.listing()
     return complete(read(repo, listing), listing)
+
+
+def known(repo: Repository, progress: Progress) -> tuple[Entry, ...]:
+    """Return the entries for a full backup to come; none, and a word, when they are damaged.
+
+    That backup then begins a new catalogue.
+    """
+    try:
+        return entries(repo)
+    except VerificationFailed as error:
+        progress(str(error))
+        return ()
 
 
 def read(repo: Repository, listing: Listing) -> Document:
@@ -205,10 +208,6 @@ def catalogue(repo: Repository) -> Catalogue:
     return Catalogue(backups=tuple(_backup(entry) for entry in found), window=window(found))
 
 
-def _backups(found: Sequence[Entry]) -> list[Entry]:
-    return [entry for entry in found if entry.manifest.kind != "log"]
-
-
 def _backup(entry: Entry) -> Backup:
     manifest = entry.manifest
     return Backup(
@@ -225,123 +224,44 @@ def _backup(entry: Entry) -> Backup:
     )
 
 
-def window(found: Sequence[Entry]) -> RecoveryWindow | None:
-    """Return from when (the oldest backup's stop) until when (the newest log's) restores can go."""
-    backups = _backups(found)
-    if not backups:
-        return None
-    return RecoveryWindow(
-        oldest=min(entry.manifest.stop for entry in backups),
-        newest=max(entry.manifest.stop for entry in found),
-    )
-
-
-# Choosing
-
-
-def choose(found: Sequence[Entry], backup_id: str | None) -> Entry:
-    """Return the backup called ``backup_id``, the newest one for None; never a log entry.
-
-    Raises ConfigError for a name that is no backup's, and when there is no backup at all.
-    """
-    backups = _backups(found)
-    if not backups:
-        raise ConfigError("The catalogue holds no backup: take one first.")
-    if backup_id is None:
-        return backups[-1]
-    for entry in backups:
-        if entry.backup_id == backup_id:
-            return entry
-    known = ", ".join(entry.backup_id for entry in backups[-5:])
-    raise ConfigError(f"No backup {backup_id!r} in the catalogue (newest: {known}).")
-
-
-def chain(found: Sequence[Entry], entry: Entry) -> tuple[Entry, ...]:
-    """Return the full backup and all that ``entry`` builds upon, oldest first, ``entry`` last."""
-    known = {e.backup_id: e for e in found}
-    links = [entry]
-    while (parent := links[0].manifest.parent_id) is not None:
-        links.insert(0, known[parent])
-    return tuple(links)
-
-
-def log_of(found: Sequence[Entry], entry: Entry) -> Entry | None:
-    """Return the log entry that goes on from ``entry``: its own, else the one without a parent."""
-    logs = {e.manifest.parent_id: e for e in found if e.manifest.kind == "log"}
-    return logs.get(entry.backup_id) or logs.get(None)
-
-
-def route(
-    found: Sequence[Entry], backup_id: str | None = None, time: datetime | None = None
-) -> Route:
-    """Return what to restore for a backup, a time, or neither (the newest that there is).
-
-    A ``backup_id`` alone still carries its log: leave it out to stop at the backup's own end.
-    Raises ConfigError for an unknown backup, and for a time that is outside the window or that the
-    log of the backup does not reach.
-    """
-    if time is None:
-        entry = choose(found, backup_id)
-        return Route(chain(found, entry), log_of(found, entry))
-    reach = window(found)
-    if reach is not None and not reach.oldest <= time <= reach.newest:
-        raise ConfigError(
-            f"{_told(time)} is outside the recovery window, which is from "
-            f"{_told(reach.oldest)} to {_told(reach.newest)}."
-        )
-    entry = _base(found, time) if backup_id is None else choose(found, backup_id)
-    log = log_of(found, entry)
-    if time < entry.manifest.stop:
-        raise ConfigError(
-            f"{_told(time)} is before the end of backup {entry.backup_id}, "
-            f"{_told(entry.manifest.stop)}: choose an older one."
-        )
-    if time > entry.manifest.stop and (log is None or log.manifest.stop < time):
-        last = entry if log is None else log
-        raise ConfigError(
-            f"{_told(time)} cannot be reached from backup {entry.backup_id}: "
-            f"its log ends at {_told(last.manifest.stop)}."
-        )
-    return Route(chain(found, entry), log if time > entry.manifest.stop else None)
-
-
-def _base(found: Sequence[Entry], time: datetime) -> Entry:
-    before = [entry for entry in _backups(found) if entry.manifest.stop <= time]
-    return before[-1] if before else choose(found, None)
-
-
-def _told(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="seconds")
-
-
 # Changing
 
 
-def add(target: Target, repo: Repository, manifest: Manifest, snapshots: Mapping[str, str]) -> None:
-    """List a backup that is stored: its manifest, and stream names with their snapshot ids.
+def add(target: Target, repo: Repository, *new: Entry) -> None:
+    """List backups that are stored, all at once, a parent before what builds upon it.
 
-    Raises VerificationFailed when a snapshot is not there, or the backup that it builds upon. A run
-    killed at any moment leaves the former catalogue or the new one.
+    Raises VerificationFailed when a snapshot is not there, or the backup that one builds upon. A
+    run killed at any moment leaves the former catalogue or the new one.
     """
-    new = Entry(manifest=manifest, snapshots=dict(snapshots))
 
-    def change(document: Document, listing: Listing) -> Sequence[Entry]:
-        there = {snapshot.snapshot_id for snapshot in listing.snapshots}
-        absent = sorted(set(new.snapshots.values()) - there)
-        if absent or not new.snapshots:
-            raise VerificationFailed(
-                f"Backup {new.backup_id} is not listed: its snapshot "
-                f"{', '.join(absent) or '(none given)'} is not in the repository."
-            )
-        known = {entry.backup_id for entry in complete(document, listing)}
-        if manifest.parent_id is not None and manifest.parent_id not in known:
-            raise VerificationFailed(
-                f"Backup {new.backup_id} is not listed: the backup {manifest.parent_id} that it "
-                "builds upon is not in the catalogue."
-            )
-        return [*(e for e in document.entries if not _supersedes(new, e)), new]
+    update(target, repo, lambda document, listing: Change(with_new(document, listing, new)))
 
-    update(target, repo, change)
+
+def with_new(document: Document, listing: Listing, new: Sequence[Entry]) -> list[Entry]:
+    """Return the entries of a document and ``new``; VerificationFailed as for :func:`add`."""
+    there = {snapshot.snapshot_id for snapshot in listing.snapshots}
+    known = {entry.backup_id for entry in complete(document, listing)}
+    kept = list(document.entries)
+    for one in new:
+        _require_whole(one, there, known)
+        kept = [*(entry for entry in kept if not _supersedes(one, entry)), one]
+        known.add(one.backup_id)
+    return kept
+
+
+def _require_whole(new: Entry, there: Collection[str], known: Collection[str]) -> None:
+    absent = sorted(set(new.snapshots.values()).difference(there))
+    if absent or not new.snapshots:
+        raise VerificationFailed(
+            f"Backup {new.backup_id} is not listed: its snapshot "
+            f"{', '.join(absent) or '(none given)'} is not in the repository."
+        )
+    parent = new.manifest.parent_id
+    if parent is not None and parent not in known:
+        raise VerificationFailed(
+            f"Backup {new.backup_id} is not listed: the backup {parent} that it builds upon is not "
+            "in the catalogue."
+        )
 
 
 def _supersedes(new: Entry, old: Entry) -> bool:
@@ -351,33 +271,27 @@ def _supersedes(new: Entry, old: Entry) -> bool:
     return new.manifest.kind == old.manifest.kind == "log" and same_parent
 
 
-def update(
-    target: Target,
-    repo: Repository,
-    change: Callable[[Document, Listing], Sequence[Entry]],
-    also: Sequence[str] = (),
-    forget_now: bool = False,
-) -> bool:
-    """Replace the entries by what ``change`` makes of them, then forget what nobody needs.
+def update(target: Target, repo: Repository, change: Callable[[Document, Listing], Change]) -> bool:
+    """Replace the catalogue by what ``change`` makes of it, then forget what nobody needs.
 
-    ``also`` are further snapshots to forget. It is done when ``FORGET_AT`` have come together, or
-    with ``forget_now`` as soon as there is one that held a backup or a log; then True is returned.
-    A young snapshot stays readable for some hours, so that a restore which has chosen it finds it.
-    What cannot be forgotten now, since another run keeps the repository locked, is left to the
-    next change.
+    It is done when ``FORGET_AT`` have come together, or with ``forget_now`` as soon as there is one
+    that held a backup or a log; then True is returned. A young snapshot stays readable for some
+    hours, so that a restore which has chosen it finds it. What cannot be forgotten now, since
+    another run keeps the repository locked, is left to the next change.
     """
     with lock.hold(target, "catalogue", _LOCK_WAIT_SECONDS):
         listing = repo.listing()
         document = _heal(repo, listing)
-        kept = tuple(change(document, listing))
-        dropped = _dropped(document, kept, listing, also)
-        new = Document(generation=document.generation + 1, entries=kept, dropped=dropped)
-        _write(repo, new)
+        made = change(document, listing)
+        kept = tuple(made.entries)
+        dropped = _dropped(document, kept, listing, made.lost)
+        changes = {"generation": document.generation + 1, "entries": kept, "dropped": dropped}
+        _write(repo, document.model_copy(update=changes))
         # The former one stays, for who has just listed it and for the day this one is damaged.
         older = [snapshot.snapshot_id for snapshot in _generations(listing)[1:]]
         held = _unread(dropped, listing)
         going = [*held, *older]
-        if len(going) >= FORGET_AT or (forget_now and held):
+        if len(going) >= FORGET_AT or (made.forget_now and held):
             return repo.forget(going)
         return False
 
@@ -385,17 +299,22 @@ def update(
 def _heal(repo: Repository, listing: Listing) -> Document:
     """Return the document to go on from: the newest that can be read, a later number in any case.
 
-    A damaged catalogue must not keep backups from being taken; verify tells of it.
+    A damaged catalogue must not keep backups from being taken; verify tells of it. Nor may what it
+    alone knew be taken for something that nobody needs.
     """
     newest = max((_generation(s) for s in listing.snapshots if TAG in s.tags), default=0)
+    changes: dict[str, object] = {"generation": newest}
+    if listing.unreadable:
+        changes["unsure_before"] = datetime.now(UTC)
     for snapshot in _generations(listing):
         try:
             text = repo.read_text(snapshot.snapshot_id, FILE)
         except CommandFailed:
+            changes["unsure_before"] = datetime.now(UTC)
             continue
         if _content(text) in snapshot.tags:
-            return _parse(text).model_copy(update={"generation": newest})
-    return Document(generation=newest, entries=())
+            return _parse(text).model_copy(update=changes)
+    return Document(generation=newest, entries=()).model_copy(update=changes)
 
 
 def _dropped(
@@ -416,7 +335,9 @@ def _unread(dropped: Sequence[str], listing: Listing) -> list[str]:
 
 
 def _write(repo: Repository, document: Document) -> None:
-    text = document.model_dump_json() + "\n"
+    # Left out where there is none, as versions before it did not know it.
+    without = {"unsure_before"} if document.unsure_before is None else None
+    text = document.model_dump_json(exclude=without) + "\n"
     repo.save_text(text, FILE, (TAG, f"{_GENERATION}{document.generation}", _content(text)))
 
 
@@ -425,7 +346,7 @@ def _write(repo: Repository, document: Document) -> None:
 
 def verify(target: Target, repo: Repository, progress: Progress) -> VerifyResult:
     """Read back every stored byte, record which backups are sound, name each backup that is hit."""
-    repo = replace(repo)  # nothing that was read before counts
+    repo = replace(repo, memory_file=None)  # nothing that was read before counts
     with lock.hold(target, "verify"):
         try:
             found = inspect(repo, progress)
@@ -471,7 +392,7 @@ def hits(found: Sequence[Entry], inspected: Inspection) -> tuple[list[str], list
                 bad.add(entry.backup_id)
         if entry.manifest.parent_id in bad:
             bad.add(entry.backup_id)
-    sound = [e.backup_id for e in _backups(found) if e.backup_id not in bad]
+    sound = [e.backup_id for e in without_logs(found) if e.backup_id not in bad]
     return problems, sound
 
 
@@ -488,11 +409,21 @@ def plan_expire(target: Target, repo: Repository, backup_id: str | None, keep_fu
     return expiry.plan(target, repo, backup_id, keep_full)
 
 
-def expire_after(target: Target, repo: Repository, keep_full: int, progress: Progress) -> None:
-    """Let retention act after a backup, and sweep what killed runs left behind.
+def add_and_expire(
+    target: Target, repo: Repository, new: Sequence[Entry], keep_full: int, progress: Progress
+) -> bool:
+    """List backups as :func:`add`, and let retention act in the same change.
 
-    Tells ``progress`` when nothing may go; never raises Refused.
+    Sweeps what killed runs left behind, too. Tells ``progress`` when nothing may go; returns
+    whether something was forgotten, for :func:`give_back`.
     """
     from dbops import expiry
 
-    expiry.after_backup(target, repo, keep_full, progress)
+    return expiry.add(target, repo, new, keep_full, progress)
+
+
+def give_back(target: Target, repo: Repository, forgotten: bool, progress: Progress) -> None:
+    """Give space back when something was ``forgotten``, and otherwise once a day."""
+    from dbops import expiry
+
+    expiry.give_back(target, repo, forgotten, progress)

@@ -19,6 +19,7 @@ from typing import Literal
 
 from dbops.contract import Progress, VerifyResult
 from dbops.errors import CommandFailed, DbopsError, Refused
+from dbops.restic_memory import Memory
 from dbops.restic_output import (
     Listing,
     Snapshot,
@@ -63,18 +64,6 @@ def altered(path: Path) -> bool:
         return True
 
 
-@dataclass
-class _Memory:
-    """What was read of a repository on this disk: snapshots never change, so none is read twice.
-
-    ``files`` are the snapshots' files as they were when ``listing`` was made, by size and time.
-    """
-
-    files: dict[str, tuple[int, int]] = field(default_factory=dict)
-    listing: Listing | None = None
-    texts: dict[tuple[str, str], str] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class Repository:
     """One restic repository, here (a path) or elsewhere (``sftp:account@host:/path``).
@@ -82,7 +71,8 @@ class Repository:
     ``password_file`` holds the passphrase, mode 0600. ``user`` is the account that restic runs as
     when dbops is root. No cache is kept: what a restore or a drill reads is the repository itself.
     ``ssh_key`` and ``known_hosts`` belong to SFTP; ``sftp_command`` stands in for ssh altogether.
-    ``read_only`` takes no lock and refuses whatever writes.
+    ``read_only`` takes no lock and refuses whatever writes. ``memory_file`` is where what was
+    listed is kept for the next run, which need not list it again.
     """
 
     location: str
@@ -92,7 +82,11 @@ class Repository:
     known_hosts: Path | None = None
     read_only: bool = False
     sftp_command: str | None = None
-    _memory: _Memory = field(default_factory=_Memory, init=False, repr=False, compare=False)
+    memory_file: Path | None = None
+    _memory: Memory = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_memory", Memory(self.folder, self.memory_file))
 
     @property
     def folder(self) -> Path | None:
@@ -214,31 +208,9 @@ class Repository:
         if tag is not None or self.folder is None:
             chosen = () if tag is None else ("--tag", tag)
             return parse_listing(self.run("snapshots", "--json", "--no-lock", *chosen, limit=600))
-        files, known = self._files(), self._memory
-        if known.listing is None or known.files != files:
-            known.listing = parse_listing(self.run("snapshots", "--json", "--no-lock", limit=600))
-            known.files = files
-        return known.listing
-
-    def _files(self) -> dict[str, tuple[int, int]]:
-        """Return the files of the snapshots on this disk, with what would tell of a change."""
-        found = {}
-        for path in (self.folder / "snapshots").glob("*") if self.folder else ():
-            try:
-                about = path.stat()
-            except FileNotFoundError:
-                continue
-            found[path.name] = about.st_size, about.st_mtime_ns
-        return found
-
-    def _note(self, snapshot: Snapshot) -> None:
-        """Add a snapshot of our own to the listing, if nothing else has changed meanwhile."""
-        known, files = self._memory, self._files()
-        others = {name: about for name, about in files.items() if name != snapshot.snapshot_id}
-        if known.listing is not None and known.files == others and files != others:
-            snapshots = (*known.listing.snapshots, snapshot)
-            known.listing = Listing(snapshots, known.listing.unreadable)
-            known.files = files
+        return self._memory.listed(
+            lambda: parse_listing(self.run("snapshots", "--json", "--no-lock", limit=600))
+        )
 
     def snapshots(self, tag: str | None = None) -> tuple[Snapshot, ...]:
         """Return every readable snapshot, oldest first, or those that carry ``tag``."""
@@ -286,7 +258,7 @@ class Repository:
     def save_text(self, text: str, name: str, tags: Sequence[str] = ()) -> Saved:
         """Store ``text`` in UTF-8 as the file ``name``."""
         saved = self.save_stream(Command(("cat",), stdin=text), name, tags)
-        self._memory.texts[saved.snapshot_id, name] = text
+        self._memory.write(saved.snapshot_id, name, text)
         return saved
 
     def save_paths(
@@ -316,7 +288,7 @@ class Repository:
         # Before 0.17 restic tells only what it added before compression.
         stored = told.get("data_added_packed", told["data_added"] if grown is None else grown)
         snapshot_id = self._full_id(str(told["snapshot_id"]))
-        self._note(Snapshot(snapshot_id, datetime.now(UTC), tuple(tags), paths))
+        self._memory.note(Snapshot(snapshot_id, datetime.now(UTC), tuple(tags), paths))
         return Saved(
             snapshot_id=snapshot_id,
             bytes_read=int(told["total_bytes_processed"]),
@@ -368,11 +340,10 @@ class Repository:
 
     def read_text(self, snapshot_id: str, name: str) -> str:
         """Return the stored file ``name`` as text."""
-        known = self._memory.texts
-        if (snapshot_id, name) not in known:
-            done = self.run("dump", "--no-lock", snapshot_id, f"/{name.lstrip('/')}")
-            known[snapshot_id, name] = done.stdout
-        return known[snapshot_id, name]
+        stored = f"/{name.lstrip('/')}"
+        return self._memory.read(
+            snapshot_id, name, lambda: self.run("dump", "--no-lock", snapshot_id, stored).stdout
+        )
 
     def restore(self, snapshot_id: str, folder: Path, progress: Progress = _quiet) -> None:
         """Write everything in a snapshot below ``folder``, as root with its owners and modes.
@@ -400,18 +371,8 @@ class Repository:
         left = self._there(going)
         if left:
             raise self.failure(done, f"forget of {', '.join(i[:8] for i in left)}")
-        self._forgotten(set(going))
+        self._memory.forget(going)
         return True
-
-    def _forgotten(self, gone: set[str]) -> None:
-        """Take snapshots out of the listing, if nothing else has changed meanwhile."""
-        known, files = self._memory, self._files()
-        if known.listing is not None and files == {
-            name: about for name, about in known.files.items() if name not in gone
-        }:
-            snapshots = tuple(s for s in known.listing.snapshots if s.snapshot_id not in gone)
-            known.listing = Listing(snapshots, known.listing.unreadable)
-            known.files = files
 
     def _there(self, snapshot_ids: Iterable[str]) -> list[str]:
         if self.folder is not None:

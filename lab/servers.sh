@@ -8,6 +8,7 @@ has_initdb() { for initdb in /usr/lib/postgresql/*/bin/initdb; do [ -x "$initdb"
 has_initdb || need="$need postgresql"
 want restic restic
 want /usr/lib/openssh/sftp-server openssh-sftp-server
+want zstd zstd
 want redis-server "redis-server redis-tools"
 want mariadbd "mariadb-server mariadb-client"
 want mariadb-backup mariadb-backup

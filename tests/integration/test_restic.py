@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,33 @@ def test_folders_and_text(repo: Repository, tmp_path: Path) -> None:
     saved = repo.save_paths([folder])
     assert repo.read_text(saved.snapshot_id, str(folder / "1")) == "é"
     assert repo.read_text(repo.save_text("ü\n", "note").snapshot_id, "note") == "ü\n"
+
+
+def test_what_a_run_has_listed_the_next_one_knows(repo: Repository, tmp_path: Path) -> None:
+    """With a passphrase file that is not there, whatever restic is asked fails."""
+    kept = tmp_path / "kept.json"
+    mine = replace(repo, memory_file=kept)
+    first = mine.save_text("one", "text")
+    second = mine.save_text("two", "text")
+    third = mine.save_text("three", "text")
+    assert len(mine.snapshots()) == 3
+    assert mine.forget([second.snapshot_id])
+
+    deaf = replace(repo, memory_file=kept, password_file=tmp_path / "absent")
+    assert ids(deaf) == [first.snapshot_id, third.snapshot_id]
+    assert deaf.read_text(third.snapshot_id, "text") == "three"
+    with pytest.raises(ConfigError, match="absent"):
+        deaf.read_text(first.snapshot_id, "text")
+    with pytest.raises(ConfigError, match="absent"):
+        ids(replace(deaf, memory_file=None))
+    fourth = repo.save_text("four", "text")
+    changed = replace(repo, memory_file=kept, password_file=tmp_path / "absent")
+    with pytest.raises(ConfigError, match="absent"):
+        ids(changed)
+    assert ids(replace(repo, memory_file=kept))[-1] == fourth.snapshot_id
+    assert kept.stat().st_mode & 0o777 == 0o640
+    kept.write_text("{")
+    assert len(ids(replace(repo, memory_file=kept))) == 3
 
 
 def test_a_path_that_is_not_there_leaves_no_snapshot(repo: Repository, tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dbops import expiry, repository
+from dbops import expiry, repository, routes
 from dbops.errors import ConfigError, Refused
 from dbops.manifest import Kind, Manifest
-from dbops.repository import Document, Entry, new_id
+from dbops.repository import Document
 from dbops.restic_output import Listing, Snapshot
+from dbops.routes import Entry, new_id
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -68,7 +69,7 @@ def test_retention_keeps_whole_chains_of_the_newest(seed: int) -> None:
     assert whole(staying)
     # What goes all belongs to the full backups that go.
     for gone in (e for e in found if e.backup_id in leaving):
-        assert repository.chain(found, gone)[0].backup_id in leaving
+        assert routes.chain(found, gone)[0].backup_id in leaving
 
 
 @pytest.mark.parametrize("seed", range(300))
@@ -115,7 +116,10 @@ def test_only_old_snapshots_that_nothing_needs_are_orphans() -> None:
         (),
     )
     document = Document(generation=1, entries=(needed,))
-    assert expiry.orphans(document, listing, NOON) == [f"{2:064x}"]
+    assert expiry.orphans(document, [needed], listing, NOON) == [f"{2:064x}"]
+    # After a catalogue was lost, what came before may be of a backup that only it knew.
+    unsure = document.model_copy(update={"unsure_before": NOON - timedelta(hours=99)})
+    assert expiry.orphans(unsure, [needed], listing, NOON) == []
 
 
 def test_what_lacks_a_snapshot_or_its_parent_is_not_listed() -> None:
@@ -142,11 +146,11 @@ def test_routes_go_to_a_backup_a_time_or_the_newest() -> None:
     part = entry("incremental", 2, full.backup_id)
     first, log = entry("log", 1, full.backup_id), entry("log", 4, part.backup_id)
     found = [full, first, part, log]
-    newest = repository.route(found)
+    newest = routes.route(found)
     assert (newest.chain, newest.log) == ((full, part), log)
-    at = repository.route(found, time=NOON + timedelta(hours=0.5))
+    at = routes.route(found, time=NOON + timedelta(hours=0.5))
     assert (at.chain, at.log) == ((full,), first)
-    assert repository.route(found, time=part.manifest.stop).log is None
+    assert routes.route(found, time=part.manifest.stop).log is None
     for time, backup_id, words in (
         (NOON - timedelta(hours=1), None, "is outside the recovery window, which is from"),
         (NOON + timedelta(hours=5), None, "is outside the recovery window"),
@@ -155,15 +159,15 @@ def test_routes_go_to_a_backup_a_time_or_the_newest() -> None:
         (None, "x", "No backup 'x' in the catalogue"),
     ):
         with pytest.raises(ConfigError, match=words):
-            repository.route(found, backup_id, time)
+            routes.route(found, backup_id, time)
     with pytest.raises(ConfigError, match="holds no backup"):
-        repository.route([])
+        routes.route([])
 
 
 def test_a_log_without_a_parent_goes_on_from_any_backup() -> None:
     full, later, log = entry("full", 0), entry("full", 1), entry("log", 3)
     found = [full, later, log]
-    at = repository.route(found, full.backup_id, NOON + timedelta(hours=2))
+    at = routes.route(found, full.backup_id, NOON + timedelta(hours=2))
     assert (at.chain, at.log) == ((full,), log)
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import dbops
-from dbops import lock, repository, status
+from dbops import files as writing
+from dbops import lock, repository, routes, status
 from dbops.contract import BackupRequest, Progress
 from dbops.engines.mysql import (
     archive,
@@ -27,12 +29,13 @@ from dbops.engines.mysql import (
     members,
     options,
 )
-from dbops.engines.mysql.flavor import Flavor
+from dbops.engines.mysql.flavor import Flavor, Said
+from dbops.engines.mysql.gtid import Position
 from dbops.engines.mysql.options import Options
-from dbops.errors import CommandFailed, ConfigError, DbopsError, VerificationFailed
+from dbops.errors import Busy, CommandFailed, ConfigError, DbopsError, VerificationFailed
 from dbops.manifest import Kind, Manifest
-from dbops.repository import Entry
 from dbops.restic import Repository
+from dbops.routes import Entry
 from dbops.runner import Command
 from dbops.targets import Target
 
@@ -60,7 +63,7 @@ def take_backup(target: Target, request: BackupRequest, progress: Progress) -> M
     if request.kind != "log":
         require_kind(flavor.named(opts.flavor), request.kind)
     with status.recorded(target, request.kind) as record:
-        repo = repository.open_repository(target, opts)
+        repo = repository.open_repository(target, opts, remember=True)
         if request.kind == "log":
             manifest = ship_log(target, opts, repo, progress)
         else:
@@ -84,27 +87,32 @@ def require_kind(kind: Flavor, asked: str) -> None:
 def _take(
     target: Target, opts: Options, repo: Repository, request: BackupRequest, progress: Progress
 ) -> Manifest:
-    found = [one for one in repository.entries(repo) if one.manifest.kind != "log"]
-    parent = None
-    if request.kind == "incremental":
-        source = _source(opts, found[-1].manifest.member if found else None)
-        parent = _parent(found, source, progress)
-    else:
-        source = _source(opts)
-    kind: Kind = "full" if parent is None else "incremental"
-    progress(f"{kind} backup from {source.member}")
-    manifest, snapshots = _store(target, opts, repo, source, kind, parent, progress)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        reading = beside.submit(repository.known, repo, progress)
+        parent = None
+        if request.kind == "incremental":
+            found = routes.without_logs(reading.result())
+            source = _source(opts, found[-1].manifest.member if found else None)
+            parent = _parent(found, source, progress)
+        else:
+            source = _source(opts)
+        kind: Kind = "full" if parent is None else "incremental"
+        progress(f"{kind} backup from {source.member}")
+        manifest, snapshots = _store(target, opts, repo, source, kind, parent, progress)
+        found = routes.without_logs(reading.result())
     _plausible(manifest, found)
+    trouble: DbopsError | None = None
     if request.fingerprint:
         try:
             manifest = _with_fingerprint(target, opts, source, manifest, progress)
         except DbopsError as error:
-            _list(target, opts, repo, manifest, snapshots, progress)
-            raise type(error)(
-                f"Backup {manifest.backup_id} is complete and kept, but without a fingerprint: "
-                f"{error}"
-            ) from None
-    _list(target, opts, repo, manifest, snapshots, progress)
+            trouble = error
+    _list(target, opts, repo, Entry(manifest=manifest, snapshots=snapshots), found, progress)
+    if trouble is not None:
+        raise type(trouble)(
+            f"Backup {manifest.backup_id} is complete and kept, but without a fingerprint: "
+            f"{trouble}"
+        )
     return manifest
 
 
@@ -158,26 +166,26 @@ def _store(
     asked = "full"
     if parent is not None:
         asked = f"incremental {parent.manifest.start_point.split('@')[0]}"
-    producer = command(opts, source.member, asked)
+    producer = command(opts, source.member, f"{asked} zstd")
     spoken = flavor.named(opts.flavor)
-    saved = repo.save_stream(
-        producer, spoken.streams[kind], tags=(kind, source.member), progress=tell
-    )
+    # restic would compress all of it anew each time, at a multiple of the cost.
+    saved = repo.save_stream(producer, spoken.streams[kind], (kind, source.member), tell, "off")
     said = spoken.backup_log(lines)
     stop = datetime.now(UTC)
+    position = _position(opts, source.member, said)
     manifest = Manifest(
         engine=target.engine,
         version=source.version,
         cluster=target.cluster,
         member=source.member,
-        backup_id=repository.new_id(kind, stop, parent.backup_id if parent else None),
+        backup_id=routes.new_id(kind, stop, parent.backup_id if parent else None),
         kind=kind,
         parent_id=parent.backup_id if parent else None,
         start=started,
         stop=stop,
         start_point=f"{said.checkpoint}@{source.life}",
-        stop_point=said.position,
-        bytes_read=saved.bytes_read,
+        stop_point=str(position),
+        bytes_read=said.size,
         bytes_stored=saved.bytes_stored,
         encrypted=True,
         tool="restic",
@@ -185,6 +193,27 @@ def _store(
         dbops_version=dbops.__version__,
     )
     return manifest, {spoken.streams[kind]: saved.snapshot_id}
+
+
+def _position(opts: Options, member: str, said: Said) -> Position:
+    """Return the GTIDs that the data of a stream are at.
+
+    mariadb-backup reads a place in the binary log and ``gtid_current_pos``, both while commits are
+    blocked. On a replica the latter is set when a commit is over already, so it may lack the last
+    transaction, which a replay would carry out twice. The place in the log is exact.
+    """
+    named = gtid.parse(said.position)
+    if not said.file:
+        return named
+    with client.remote(opts, opts.require_path("backup_file"), member) as connection:
+        query = "SELECT BINLOG_GTID_POS(%s, %s)"
+        exact = client.value(connection, query, [said.file, said.offset])
+    if exact is None:
+        raise VerificationFailed(
+            f"{member} cannot say which GTID its binary log is at in {said.file} at {said.offset}, "
+            "where the backup ends: does it keep its log shorter than a backup takes?"
+        )
+    return named.joined(gtid.parse(str(exact)))
 
 
 def command(opts: Options, member: str, asked: str) -> Command:
@@ -244,15 +273,34 @@ def _list(
     target: Target,
     opts: Options,
     repo: Repository,
-    manifest: Manifest,
-    snapshots: dict[str, str],
+    new: Entry,
+    found: Sequence[Entry],
     progress: Progress,
 ) -> None:
-    repository.add(target, repo, manifest, snapshots)
-    with lock.hold(target, "log backup", _LOG_LOCK_SECONDS):
-        ship_log(target, opts, repo, progress)
-    repository.expire_after(target, repo, opts.keep_full, progress)
+    """List a backup with the log up to now: in one go, unless a log backup is running."""
+    # With nothing known the catalogue may be damaged: what older backups need must stay for now.
+    backups = [*found, new] if found else []
+    try:
+        with lock.hold(target, "log backup"):
+            log, files = _stored_log(target, opts, repo, backups, progress)
+            forgotten = _add(target, opts, repo, [new, log], progress)
+    except Busy:
+        forgotten = _add(target, opts, repo, [new], progress)
+        with lock.hold(target, "log backup", _LOG_LOCK_SECONDS):
+            ship_log(target, opts, repo, progress)
+    except DbopsError:
+        repository.add(target, repo, new)
+        raise
+    else:
+        chain.follow(files, gtid.parse(new.manifest.stop_point))
+    repository.give_back(target, repo, forgotten, progress)
     status.note_catalogue(target, repository.catalogue(repo), True)
+
+
+def _add(
+    target: Target, opts: Options, repo: Repository, new: Sequence[Entry], progress: Progress
+) -> bool:
+    return repository.add_and_expire(target, repo, new, opts.keep_full, progress)
 
 
 def ship_log(target: Target, opts: Options, repo: Repository, progress: Progress) -> Manifest:
@@ -260,29 +308,37 @@ def ship_log(target: Target, opts: Options, repo: Repository, progress: Progress
 
     What is there is stored in any case; then VerificationFailed names a file that is missing.
     """
+    found = routes.without_logs(repository.entries(repo))
+    log, files = _stored_log(target, opts, repo, found, progress)
+    repository.add(target, repo, log)
+    status.note_catalogue(target, repository.catalogue(repo), True)
+    if found:
+        chain.follow(files, gtid.parse(found[-1].manifest.stop_point))
+    return log.manifest
+
+
+def _stored_log(
+    target: Target, opts: Options, repo: Repository, backups: Sequence[Entry], progress: Progress
+) -> tuple[Entry, list[chain.File]]:
+    """Store the archived log and its list, not yet in the catalogue; return what was stored."""
     root = opts.require_path("binlog_dir")
     started = datetime.now(UTC)
-    listed = repository.entries(repo)
-    backups = [one.manifest for one in listed if one.manifest.kind != "log"]
     files = archive.survey(root, target.state_dir / index.NAME)
     if not files:
         raise VerificationFailed(
             f"No binary log has come to {root}: look at the units dbops-binlog-{target.cluster}@*."
         )
-    oldest = gtid.parse(backups[0].stop_point) if backups else None
-    if oldest is not None:
+    if backups:
+        oldest = gtid.parse(backups[0].manifest.stop_point)
         gone = archive.superseded(files, root, oldest)
         archive.tidy(gone)
         files = [file for file in files if file.summary.path not in set(gone)]
+    listing = root / index.NAME
+    writing.write(listing, index.write(files, root), shared=True)
     saved = repo.save_paths((root,), tags=("log",), progress=progress)
-    listing = repo.save_text(index.write(files, root), index.NAME, tags=("log",))
     manifest = _log_manifest(target, repo, files, started, saved.bytes_read, saved.bytes_stored)
-    snapshots = {LOG: saved.snapshot_id, index.NAME: listing.snapshot_id}
-    repository.add(target, repo, manifest, snapshots)
-    status.note_catalogue(target, repository.catalogue(repo), True)
-    if backups:
-        chain.follow(files, gtid.parse(backups[-1].stop_point))
-    return manifest
+    snapshots = {LOG: saved.snapshot_id, str(listing): saved.snapshot_id}
+    return Entry(manifest=manifest, snapshots=snapshots), files
 
 
 def _log_manifest(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dbops import repository
+from dbops import repository, routes
 from dbops.contract import RestoreRequest
 from dbops.engines.mysql import archive, binlog, chain, gtid, index
 from dbops.engines.mysql.backup import LOG
@@ -19,8 +19,8 @@ from dbops.engines.mysql.chain import Chain, File
 from dbops.engines.mysql.gtid import Position
 from dbops.errors import ConfigError, VerificationFailed
 from dbops.manifest import Manifest
-from dbops.repository import Entry
 from dbops.restic import Repository
+from dbops.routes import Entry
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def choose(
     when a file of the binary log on the way is missing.
     """
     found = repository.entries(repo)
-    backups = [entry for entry in found if entry.manifest.kind != "log"]
-    wanted = repository.choose(found, request.backup_id)
+    backups = routes.without_logs(found)
+    wanted = routes.choose(found, request.backup_id)
     request = _named(request, backups)
     _one_point(request)
     candidates = [wanted] if request.backup_id is not None else backups
@@ -94,7 +94,7 @@ def choose(
     start = gtid.parse(backup.manifest.stop_point)
     until = start.joined(point) if point is not None else None
     return Way(
-        entries=repository.chain(found, backup),
+        entries=routes.chain(found, backup),
         log=log,
         own=tuple(own),
         moment=request.time,
@@ -195,9 +195,11 @@ def _one_point(request: RestoreRequest) -> None:
 def _listed(repo: Repository, log: Entry | None) -> list[File]:
     if log is None:
         return []
-    if index.NAME not in log.snapshots or LOG not in log.snapshots:
+    # Beside the files, under its path there; earlier versions stored it alone, under its name.
+    name = next((name for name in log.snapshots if Path(name).name == index.NAME), None)
+    if name is None or LOG not in log.snapshots:
         raise VerificationFailed(f"Log backup {log.backup_id} lacks its list of files.")
-    return index.read(repo.read_text(log.snapshots[index.NAME], index.NAME), Path("/"))
+    return index.read(repo.read_text(log.snapshots[name], name), Path("/"))
 
 
 def _for_time(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pymysql
 
-from dbops import repository, scratch
+from dbops import repository, routes, scratch
 from dbops.contract import DrillRequest, DrillResult, Progress, RestoreRequest
 from dbops.drilling import (
     Findings,
@@ -83,7 +83,7 @@ class _Place:
 
 @dataclass
 class _Supply:
-    """What is to be restored. ``known_at`` is when the catalogue was read."""
+    """What is to be restored. ``known_at`` is when the catalogue had been read."""
 
     repo: Repository
     way: Way
@@ -124,7 +124,7 @@ def _refuse_unknown(repo: Repository, request: DrillRequest) -> None:
         found = repository.entries(repo)
     except DbopsError:
         return
-    repository.choose(found, request.backup_id)
+    routes.choose(found, request.backup_id)
 
 
 def _place(target: Target, opts: Options) -> _Place:
@@ -176,10 +176,10 @@ def _prove(
 
 def _choose(repo: Repository, request: DrillRequest, findings: Findings) -> _Supply:
     findings.backup_id = request.backup_id or ""
-    known_at = datetime.now(UTC)
     found = repository.entries(repo)
-    findings.backup_id = repository.choose(found, request.backup_id).backup_id
+    findings.backup_id = routes.choose(found, request.backup_id).backup_id
     way = destination.choose(repo, RestoreRequest(backup_id=findings.backup_id))
+    known_at = datetime.now(UTC)
     if not way.manifest.fingerprints:
         raise VerificationFailed(
             f"Backup {findings.backup_id} has no fingerprint, so what comes back cannot be proven."

@@ -21,9 +21,12 @@ from dbops.errors import VerificationFailed
 SKIPPED = 1_000_000
 _NAMES = (("Replica_", "Slave_"), ("Source", "Master"), ("Channel_Name", "Connection_name"))
 _CHECKPOINT = re.compile(r"The latest check point \(for incremental\): '(\d+)'")
-_GTID = re.compile(r"binlog position: .*GTID of the last change '([^']*)'")
+_GTID = re.compile(
+    r"binlog position: filename '([^']*)', position '(\d+)', GTID of the last change '([^']*)'"
+)
 _COPIED = re.compile(r"Redo log \(from LSN (\d+) to (\d+)\) was copied")
 _DUMPED = re.compile(r"The dump holds the GTIDs '([^']+)'")
+_SIZE = re.compile(r"The stream is (\d+) bytes long")
 _GRAVE = re.compile(r"\b(?:ERROR|FATAL|error|failed)\b.*")
 _LATE = re.compile(r":\d+-(\d+)")
 _SINGLE = re.compile(r":(\d+)(?=[,:]|$)")
@@ -31,17 +34,24 @@ _SINGLE = re.compile(r":(\d+)(?=[,:]|$)")
 
 @dataclass(frozen=True)
 class Said:
-    """What the tool's log says of a stream: where an increment goes on, and the GTID it is at."""
+    """What is said of a stream: where an increment goes on, the GTID it is at, and its bytes.
+
+    ``file`` and ``offset`` are the place in the binary log that the data are at, if it is said.
+    """
 
     checkpoint: str
     position: str
+    size: int
+    file: str = ""
+    offset: int = 0
 
 
 @dataclass(frozen=True)
 class Flavor:
     """One of the two servers. Programs are paths, statements are SQL.
 
-    ``streams`` are the backups that its tool can make, by kind, and the name of what is stored.
+    ``streams`` are the backups that its tool can make, by kind, and the name of what is stored,
+    which ends in ``.zst``; what earlier versions stored lacks that ending and is not compressed.
     ``private`` are options of a server that dbops starts for itself. ``wanted`` are settings
     without which a backup, a replay or a crash would lose something. ``purged`` asks for what has
     happened and is in none of the server's files, where these do not tell it by themselves,
@@ -145,7 +155,15 @@ def _mariadb_log(lines: Sequence[str]) -> Said:
         raise VerificationFailed(
             "mariadb-backup names no GTID: the member keeps no binary log, so run provision."
         )
-    return Said(checkpoint[1], str(gtid.parse(position[1])))
+    file, offset, last = position.groups()
+    return Said(checkpoint[1], str(gtid.parse(last)), _size(lines), file, int(offset))
+
+
+def _size(lines: Sequence[str]) -> int:
+    found = _SIZE.search("\n".join(lines))
+    if found is None:
+        raise VerificationFailed("the stream did not come to its end.")
+    return int(found[1])
 
 
 def _require_good_end(tool: str, lines: Sequence[str]) -> None:
@@ -162,7 +180,7 @@ def _mysql_log(lines: Sequence[str]) -> Said:
         raise VerificationFailed(
             "mysqldump names no GTID: the member keeps no binary log, so run provision."
         )
-    return Said("", str(gtid.parse(_exact(",".join(held)))))
+    return Said("", str(gtid.parse(_exact(",".join(held)))), _size(lines))
 
 
 def _exact(text: str) -> str:
@@ -229,7 +247,7 @@ MARIADB = Flavor(
     server="/usr/sbin/mariadbd",
     client="/usr/bin/mariadb",
     reader="/usr/bin/mariadb-binlog",
-    streams={"full": "base.mbstream", "incremental": "incremental.mbstream"},
+    streams={"full": "base.mbstream.zst", "incremental": "incremental.mbstream.zst"},
     private=(
         *_PRIVATE,
         "--skip-slave-start",
@@ -267,7 +285,7 @@ MYSQL = Flavor(
     server="/usr/sbin/mysqld",
     client="/usr/bin/mysql",
     reader="/usr/bin/mysqlbinlog",
-    streams={"full": "base.sql"},
+    streams={"full": "base.sql.zst"},
     private=(
         *_PRIVATE,
         "--super-read-only=0",

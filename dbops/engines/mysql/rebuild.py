@@ -11,9 +11,11 @@ import os
 import pwd
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dbops import runner
+from dbops.contract import Progress
 from dbops.engines.mysql import archive, client, gtid, replay, server
 from dbops.engines.mysql.backup import LOG
 from dbops.engines.mysql.chain import File
@@ -24,20 +26,20 @@ from dbops.engines.mysql.server import Server
 from dbops.errors import CommandFailed, VerificationFailed
 from dbops.isolation import Cell
 from dbops.manifest import Manifest
-from dbops.repository import Entry
 from dbops.restic import Repository
+from dbops.routes import Entry
 from dbops.runner import Command
 
 _UNPACK = "/usr/bin/mbstream"
 _PREPARE = "/usr/bin/mariadb-backup"
+_PACKED = ".zst"
+_UNPACKED = '/usr/bin/zstd --quiet --decompress --stdout | exec "$@"'
 _LEFT_BY_TOOL = ("xtrabackup_*", "mariadb_backup_*", "backup-my.cnf", "ib_buffer_pool")
 _POSITIONS = ("xtrabackup_binlog_info", "mariadb_backup_binlog_info")
 _INCREMENT = "increment"
 
-Tell = Callable[[str], None]
 
-
-def fetch_log(repo: Repository, way: Way, folder: Path, user: str, tell: Tell) -> Path:
+def fetch_log(repo: Repository, way: Way, folder: Path, user: str, tell: Progress) -> Path:
     """Bring the archived binary log below ``folder``, with this host's own; return its root."""
     if way.log is not None:
         repo.restore(way.log.snapshots[LOG], folder, tell)
@@ -70,7 +72,9 @@ def give(folder: Path, user: str) -> None:
         os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
 
 
-def put_back(repo: Repository, way: Way, at: Server, work: Path, limit: float, tell: Tell) -> None:
+def put_back(
+    repo: Repository, way: Way, at: Server, work: Path, limit: float, tell: Progress
+) -> None:
     """Make the empty data directory of ``at`` what the backups of ``way`` hold.
 
     ``limit`` bounds in seconds how long its server may take to answer, where one is needed.
@@ -78,7 +82,9 @@ def put_back(repo: Repository, way: Way, at: Server, work: Path, limit: float, t
     _PUT_BACK[at.flavor.name](repo, way, at, work, limit, tell)
 
 
-def _prepared(repo: Repository, way: Way, at: Server, work: Path, limit: float, tell: Tell) -> None:
+def _prepared(
+    repo: Repository, way: Way, at: Server, work: Path, limit: float, tell: Progress
+) -> None:
     """Unpack and prepare files: a full backup and the increments after it."""
     data_dir, user, cell = at.data_dir, at.user, at.cell
     for entry in way.entries:
@@ -95,36 +101,42 @@ def _prepared(repo: Repository, way: Way, at: Server, work: Path, limit: float, 
     settle(data_dir, way.manifest)
 
 
-def _loaded(repo: Repository, way: Way, at: Server, work: Path, limit: float, tell: Tell) -> None:
+def _loaded(
+    repo: Repository, way: Way, at: Server, work: Path, limit: float, tell: Progress
+) -> None:
     """Make an empty server and let it carry a dump out, accounts and all."""
     entry = way.entries[-1]
     tell(f"restore of {entry.backup_id} into an empty server")
     runner.check(server.initialize(at), tell)
     with server.running(at, limit):
-        name, snapshot = _stored(entry, at.flavor)
-        repo.dump(snapshot, name, replay.writer(at.socket, at.flavor), tell)
+        _feed(repo, entry, at.flavor, replay.writer(at.socket, at.flavor), tell)
         with at.connect(60) as connection:
             client.rows(connection, "FLUSH LOCAL PRIVILEGES")
-            _require_position(replay.reached(connection), way.manifest)
+            here = replay.reached(connection)
+    if here != gtid.parse(way.manifest.stop_point):
+        raise _elsewhere(here, way.manifest)
 
 
-def _stored(entry: Entry, kind: Flavor) -> tuple[str, str]:
-    """Return the name of a backup's stream, and the snapshot that holds it."""
-    name = kind.streams.get(entry.manifest.kind, "")
-    snapshot = entry.snapshots.get(name)
-    if snapshot is None:
+def _feed(repo: Repository, entry: Entry, kind: Flavor, consumer: Command, tell: Progress) -> None:
+    """Feed a stored stream, as its tool wrote it, to ``consumer``."""
+    packed = kind.streams.get(entry.manifest.kind, "")
+    plain = packed.removesuffix(_PACKED)
+    if packed in entry.snapshots:
+        argv = ("/bin/bash", "-o", "pipefail", "-c", _UNPACKED, "unpack", *consumer.argv)
+        repo.dump(entry.snapshots[packed], packed, replace(consumer, argv=argv), tell)
+    elif plain in entry.snapshots:
+        repo.dump(entry.snapshots[plain], plain, consumer, tell)
+    else:
         raise VerificationFailed(
-            f"Backup {entry.backup_id} lacks its stream {name}: was it made by {kind.title}?"
+            f"Backup {entry.backup_id} lacks its stream {packed}: was it made by {kind.title}?"
         )
-    return name, snapshot
 
 
-def _require_position(here: Position, manifest: Manifest) -> None:
-    if here != gtid.parse(manifest.stop_point):
-        raise VerificationFailed(
-            f"Backup {manifest.backup_id} came back at GTID {here} and its manifest says "
-            f"{manifest.stop_point}."
-        )
+def _elsewhere(here: Position, manifest: Manifest) -> VerificationFailed:
+    return VerificationFailed(
+        f"Backup {manifest.backup_id} came back at GTID {here} and its manifest says "
+        f"{manifest.stop_point}."
+    )
 
 
 def make(folder: Path, user: str) -> None:
@@ -136,15 +148,14 @@ def make(folder: Path, user: str) -> None:
         os.chown(folder, account.pw_uid, account.pw_gid)
 
 
-def unpack(repo: Repository, entry: Entry, folder: Path, user: str, tell: Tell) -> None:
+def unpack(repo: Repository, entry: Entry, folder: Path, user: str, tell: Progress) -> None:
     """Unpack one stored stream into ``folder``; CommandFailed when it is not whole."""
-    name, snapshot = _stored(entry, MARIADB)
     consumer = Command(
         (_UNPACK, "-x", "-C", str(folder)),
         title=f"unpacking {entry.backup_id}",
         user=user if os.geteuid() == 0 else None,
     )
-    repo.dump(snapshot, name, consumer, tell)
+    _feed(repo, entry, MARIADB, consumer, tell)
 
 
 def prepare(folder: Path, increment: Path | None, user: str, cell: Cell | None = None) -> Command:
@@ -166,18 +177,24 @@ def memory_bytes() -> int:
 
 
 def settle(data_dir: Path, manifest: Manifest) -> None:
-    """See that the backup is at the GTID of its manifest, and remove what the tool left."""
+    """See that the manifest is the backup's own, and remove what the tool left.
+
+    What the tool noted may lack the last transaction of the manifest's position, which is exact
+    (:mod:`.backup`).
+    """
     found = next((data_dir / name for name in _POSITIONS if (data_dir / name).is_file()), None)
     if found is None:
         raise CommandFailed(f"Backup {manifest.backup_id} does not say which GTID it is at.")
     text = found.read_text(encoding="utf-8").split("\t")
-    _require_position(gtid.parse(text[2] if len(text) > 2 else ""), manifest)
+    noted = gtid.parse(text[2] if len(text) > 2 else "")
+    if not gtid.parse(manifest.stop_point).holds(noted):
+        raise _elsewhere(noted, manifest)
     for pattern in _LEFT_BY_TOOL:
         for path in data_dir.glob(pattern):
             path.unlink()
 
 
-_PUT_BACK: dict[str, Callable[[Repository, Way, Server, Path, float, Tell], None]] = {
+_PUT_BACK: dict[str, Callable[[Repository, Way, Server, Path, float, Progress], None]] = {
     MARIADB.name: _prepared,
     MYSQL.name: _loaded,
 }

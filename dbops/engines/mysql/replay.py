@@ -8,9 +8,10 @@ files (:mod:`.chain`).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from dbops.contract import Progress
 from dbops.engines.mysql import flavor
 from dbops.engines.mysql.chain import Chain, Segment
 from dbops.engines.mysql.client import Connection
@@ -21,8 +22,6 @@ from dbops.errors import VerificationFailed
 from dbops.runner import Command, check_pipe
 
 _PACKET = "1073741824"
-
-Tell = Callable[[str], None]
 
 
 def seed(connection: Connection, position: Position) -> None:
@@ -36,7 +35,7 @@ def reached(connection: Connection) -> Position:
 
 
 def run(
-    server: Server, way: Chain, start: Position, until: Position | None, tell: Tell
+    server: Server, way: Chain, start: Position, until: Position | None, tell: Progress
 ) -> Position:
     """Replay ``way`` from ``start``, to ``until`` when given; return where the server stands then.
 

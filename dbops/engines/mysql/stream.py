@@ -1,17 +1,20 @@
 """What runs on a member when the repository host asks for a backup: check, then run the tool.
 
 It is the forced command of the stream account's key, so its only input is a line that a stranger
-may have chosen: ``full``, ``incremental LSN`` or ``info``, and nothing else. The tool's log goes to
-standard error, its stream to standard output. What is *not* here: who calls (:mod:`.backup`).
+may have chosen: ``full`` or ``incremental LSN``, with ``zstd`` after it for a compressed stream, or
+``info``, and nothing else. The tool's log goes to standard error, its stream to standard output.
+What is *not* here: who calls (:mod:`.backup`).
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -22,6 +25,10 @@ _REFUSED = 64
 _ABSENT = 69
 _FAILED = 74
 _INCREMENTAL = re.compile(r"incremental ([1-9]\d{0,19})")
+# So compressed that what stays the same in the data stays the same in the stream, in one thread.
+PACKER = ("/usr/bin/zstd", "-1", "--rsyncable", "-T1", "--quiet", "--stdout")
+_PACKED = " zstd"
+_INFO = "info"
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/"}
 _OPTIONS = ("--config", "--user", "--socket", "--flavor")
 # What belongs to one server and not to the data, and what every server has of its own.
@@ -44,6 +51,7 @@ _POSITION = re.compile(rb"SET @@GLOBAL\.GTID_PURGED=/\*!80000 '\+'\*/ '([^']*)'"
 _END = b"-- Dump completed"
 _HEAD_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 16
+_PIPE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -58,15 +66,16 @@ class Given:
 
 @dataclass(frozen=True)
 class Tool:
-    """A flavour's tool: where it may be, what it is told, and how it is run.
+    """A flavour's tool: where it may be, what it is told, and how its stream is passed on.
 
-    ``tell`` returns None for what it cannot do.
+    ``tell`` returns None for what it cannot do. ``relay`` is given the files that the stream comes
+    from and goes to, and returns how many bytes it was and whether it is whole.
     """
 
     asked: str
     places: tuple[Path, ...]
     tell: Callable[[str, Given], tuple[str, ...] | None]
-    run: Callable[[tuple[str, ...]], int]
+    relay: Callable[[int, int], tuple[int, bool]]
 
 
 def _mariadb(asked: str, given: Given) -> tuple[str, ...] | None:
@@ -105,42 +114,82 @@ def _mysql(asked: str, given: Given) -> tuple[str, ...] | None:
     )
 
 
-def _become(argv: tuple[str, ...]) -> int:
-    return os.execve(argv[0], argv, _ENVIRONMENT)
+def _move(source: int, sink: int) -> tuple[int, bool]:
+    """Move a stream on inside the kernel; whether it is whole is the tool's to say."""
+    size = 0
+    while count := os.splice(source, sink, _PIPE_BYTES):
+        size += count
+    return size, True
 
 
-def _watch(argv: tuple[str, ...]) -> int:
-    """Pass a dump on, and say at its end which GTID it is at and that it is whole.
-
-    Like becoming a tool this is outside the runner, which has no part on this end of the stream.
-    """
-    ours, theirs = os.pipe()
-    child = os.posix_spawn(
-        argv[0], argv, _ENVIRONMENT, file_actions=[(os.POSIX_SPAWN_DUP2, theirs, 1)]
-    )
-    os.close(theirs)
+def _watch(source: int, sink: int) -> tuple[int, bool]:
+    """Pass a dump on, and say at its end which GTID it is at and that it is whole."""
     seen = Passed()
-    with os.fdopen(ours, "rb") as source:
-        try:
-            seen.all(source, sys.stdout.buffer)
-        except BrokenPipeError:
-            os.kill(child, signal.SIGTERM)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if status == 0 and seen.whole:
+    dump = os.fdopen(source, "rb", closefd=False)
+    with dump, os.fdopen(sink, "wb", closefd=False) as out:
+        seen.all(dump, out)
+    if seen.whole:
         for part in filter(None, seen.position.split(",")):
             # A line each: a long line of a log is cut off.
             print(f"The dump holds the GTIDs '{part}'", file=sys.stderr)
         print("completed OK!", file=sys.stderr)
-        return 0
-    return _FAILED
+    return seen.size, seen.whole
+
+
+def _run(argv: tuple[str, ...], tool: Tool, sink: int) -> int:
+    """Run the tool, pass its stream on to ``sink``, and say at its end how long it was.
+
+    Like becoming a tool this is outside the runner, which has no part on this end of the stream.
+    """
+    ours, theirs = _pipe()
+    child = _spawn(argv, theirs, 1)
+    size, whole = 0, False
+    try:
+        size, whole = tool.relay(ours, sink)
+    except BrokenPipeError:
+        os.kill(child, signal.SIGTERM)
+    os.close(ours)
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 or not whole:
+        return _FAILED
+    print(f"The stream is {size} bytes long", file=sys.stderr)
+    return 0
+
+
+def _run_packed(argv: tuple[str, ...], tool: Tool) -> int:
+    """Run the tool, its stream compressed on the way."""
+    ours, theirs = _pipe()
+    packer = _spawn(PACKER, ours, 0)
+    status = _run(argv, tool, theirs)
+    os.close(theirs)
+    packed = os.waitstatus_to_exitcode(os.waitpid(packer, 0)[1])
+    return status or (0 if packed == 0 else _FAILED)
+
+
+def _spawn(argv: tuple[str, ...], end: int, place: int) -> int:
+    """Start a program with a pipe's end, which is then its own alone, as its file ``place``."""
+    child = os.posix_spawn(
+        argv[0], argv, _ENVIRONMENT,
+        file_actions=[(os.POSIX_SPAWN_DUP2, end, place)], setsigdef=[signal.SIGPIPE],
+    )  # fmt: skip
+    os.close(end)
+    return child
+
+
+def _pipe() -> tuple[int, int]:
+    """Return a pipe's two ends, wide so that neither side waits for the other at every piece."""
+    ours, theirs = os.pipe()
+    with suppress(OSError):  # beyond what an account may have
+        fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return ours, theirs
 
 
 @dataclass
 class Passed:
-    """What went by: the dump's beginning, where it says its GTID, and its end."""
+    """What went by: the dump's beginning, where it says its GTID, its end and how long it was."""
 
     head: bytes = b""
     tail: bytes = b""
+    size: int = 0
 
     def all(self, source: IO[bytes], sink: IO[bytes]) -> None:
         """Copy all there is."""
@@ -148,6 +197,7 @@ class Passed:
             if len(self.head) < _HEAD_BYTES:
                 self.head += piece
             self.tail = (self.tail + piece)[-200:]
+            self.size += len(piece)
             sink.write(piece)
         sink.flush()
 
@@ -168,7 +218,7 @@ TOOLS = {
         "'full', 'incremental LSN' or 'info'",
         (Path("/usr/bin/mariadb-backup"), Path("/usr/bin/mariabackup")),
         _mariadb,
-        _become,
+        _move,
     ),
     "mysql": Tool("'full' or 'info'", (Path("/usr/bin/mysqldump"),), _mysql, _watch),
 }
@@ -176,7 +226,7 @@ TOOLS = {
 
 def arguments(asked: str, given: Given) -> tuple[str, ...] | None:
     """Return the tool's arguments for what was asked; None for anything that is not allowed."""
-    return ("--version",) if asked == "info" else TOOLS[given.flavor].tell(asked, given)
+    return ("--version",) if asked == _INFO else TOOLS[given.flavor].tell(asked, given)
 
 
 def _given(words: list[str]) -> Given | None:
@@ -195,18 +245,25 @@ def _given(words: list[str]) -> Given | None:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Become or run the backup tool; return a status only when it was not become."""
+    """Run the backup tool, or become it to say its version; return the status."""
     given = _given(list(sys.argv[1:] if words is None else words))
     tool = TOOLS[given.flavor if given else "mariadb"]
-    found = arguments(os.environ.get("SSH_ORIGINAL_COMMAND", ""), given) if given else None
-    if found is None:
+    line = os.environ.get("SSH_ORIGINAL_COMMAND", "")
+    asked = line.removesuffix(_PACKED)
+    packed = asked != line
+    found = arguments(asked, given) if given else None
+    if found is None or (packed and asked == _INFO):
         print(f"Refused: ask for {tool.asked}.", file=sys.stderr)
         return _REFUSED
-    place = next((path for path in tool.places if path.exists()), None)
-    if place is None:
-        print(f"{tool.places[0].name} is not installed here: run provision.", file=sys.stderr)
-        return _ABSENT
-    return tool.run((str(place), *found))
+    place = next((path for path in tool.places if path.exists()), tool.places[0])
+    for program in (place, Path(PACKER[0])) if packed else (place,):
+        if not program.exists():
+            print(f"{program.name} is not installed here: run provision.", file=sys.stderr)
+            return _ABSENT
+    argv = (str(place), *found)
+    if asked == _INFO:
+        os.execve(argv[0], argv, _ENVIRONMENT)
+    return _run_packed(argv, tool) if packed else _run(argv, tool, sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -45,8 +45,8 @@ _LISTING_PAUSE_SECONDS = 5.0
 class Log:
     """The archived log to replay: every segment from the backup's first one to the newest.
 
-    ``listed_at`` is when it was listed: what came later is not in it. ``files`` are the archived
-    history files by name, ``checksums`` the SHA-1 of each segment as it was when archived.
+    ``listed_at`` is when it had been listed: what came later is not in it. ``files`` are the
+    archived history files by name, ``checksums`` the SHA-1 of each segment as it was when archived.
     """
 
     segments: tuple[str, ...]
@@ -111,11 +111,11 @@ def survey(target: Target, options: Options, stored: StoredBackup) -> Supplies:
 
 
 def _list_log(options: Options, archive_id: str, start: str) -> Log:
-    listed_at = datetime.now(UTC)
     place = f"archive/{options.stanza}/{archive_id}"
     listing = sorted(
         json.loads(pgbackrest.ask(options, "repo-ls", "--output=json", "--recurse", place) or "{}")
     )
+    listed_at = datetime.now(UTC)
     names = {match[1]: match[2] for match in map(_STORED.fullmatch, listing) if match}
     files = {
         name: pgbackrest.ask(options, "repo-get", f"{place}/{name}")

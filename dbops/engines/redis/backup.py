@@ -5,6 +5,7 @@ What is *not* here: the log between two full backups (:mod:`.shipping`).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -29,12 +30,13 @@ from dbops.engines.redis.spool import Spool
 from dbops.errors import Busy, ConfigError, DbopsError, VerificationFailed
 from dbops.manifest import Manifest
 from dbops.options import require_part
-from dbops.repository import Entry
 from dbops.restic import Repository, Saved
+from dbops.routes import Entry
 from dbops.targets import Target
 
 SMALLEST_SHARE = 0.5
 _LOG_WAIT_SECONDS = 3600.0
+_NOTED_SECONDS = 3.0
 _TIDY_WAIT_SECONDS = 60.0
 
 
@@ -47,7 +49,7 @@ def take_backup(target: Target, request: BackupRequest, progress: Progress) -> M
     opts = options.read(target)
     if request.kind not in ("full", "log"):
         raise ConfigError(f"Redis has full and log backups and no {request.kind} ones: take those.")
-    repo = catalogue.open_(target, opts)
+    repo = repository.open_repository(target, opts, remember=True)
     if request.kind == "full":
         return take_full(target, opts, repo, request.fingerprint, progress)
     return _take_log(target, opts, repo, progress)
@@ -58,10 +60,7 @@ def _take_log(target: Target, opts: Options, repo: Repository, progress: Progres
     with status.recorded(target, "log") as record:
         since = shipping.base_of_log(opts, repo, progress)
         if since is None:
-            progress("the replica has a new base of its own: a full backup starts the log anew")
-            with lock.hold(target, "backup"):
-                take_full(target, opts, repo, True, progress, for_log=True)
-            since = shipping.base_of_log(opts, repo, progress)
+            since = _begun_anew(target, opts, repo, progress)
         if since is None:
             raise VerificationFailed(
                 "The replica copied all from the primary again during the backup: run again."
@@ -72,6 +71,27 @@ def _take_log(target: Target, opts: Options, repo: Repository, progress: Progres
     status.update(target, "catalogue", {"newest": manifest.stop.isoformat()})
     shipping.refuse_standstill(opts, manifest)
     return manifest
+
+
+def _begun_anew(
+    target: Target, opts: Options, repo: Repository, progress: Progress
+) -> Since | None:
+    """Start the log anew by a full backup; one that runs may be about to tell what it goes on from.
+
+    Raises Busy when one runs and does not.
+    """
+    try:
+        with lock.hold(target, "backup"):
+            progress("the replica has a new base of its own: a full backup starts the log anew")
+            take_full(target, opts, repo, True, progress, for_log=True)
+    except Busy:
+        found, end = repository.entries(repo), time.monotonic() + _NOTED_SECONDS
+        while (begun := shipping.since(opts, found)) is None:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+        return begun
+    return shipping.base_of_log(opts, repo, progress)
 
 
 def take_full(
@@ -93,13 +113,20 @@ def take_full(
 
     with status.recorded(target, "full") as record:
         base, saved, found, begun = _stored_base(opts, repo, for_log, progress)
+        rest: Entry | None = None
         try:
             if begun is not None:
                 # A log backup that runs now has measured the log before this base ended it.
                 progress("storing the rest of the log, after a log backup that may be running")
                 with log_alone(_LOG_WAIT_SECONDS):
-                    shipping.ship(target, opts, repo, begun, progress)
-            manifest = _listed(target, opts, repo, base, saved, with_fingerprint, progress)
+                    _, rest = shipping.stored(opts, repo, begun, progress)
+                    if rest is not None and with_fingerprint:
+                        # That takes its time: what ends a run meanwhile must not cost this log.
+                        repository.add(target, repo, rest)
+                        rest = None
+            manifest, forgotten = _listed(
+                target, opts, repo, base, saved, with_fingerprint, rest, progress
+            )
         finally:
             base.path.unlink(missing_ok=True)
         record(manifest)
@@ -108,7 +135,7 @@ def take_full(
             _forget_spools(opts, base.backup_id)
     except Busy as busy:
         progress(f"the former log's files are removed after the next backup: {busy}")
-    repository.expire_after(target, repo, opts.backup_keep_full, progress)
+    repository.give_back(target, repo, forgotten, progress)
     status.note_catalogue(target, repository.catalogue(repo), encrypted=True)
     _plausible(manifest, catalogue.newest_full(found))
     return manifest
@@ -130,7 +157,7 @@ def _stored_base(
         with Rewriting(opts, connection, member) as rewriting:
             closing = rewriting.watch(linked)
             try:
-                found = repository.entries(repo)
+                found = repository.known(repo, progress)
                 producer, tags = rewriting.producer(), (rewriting.backup_id,)
                 saved = repo.save_stream(producer, catalogue.BASE, tags, progress, "off")
             except DbopsError:
@@ -154,9 +181,13 @@ def _listed(
     base: Base,
     saved: Saved,
     with_fingerprint: bool,
+    rest: Entry | None,
     progress: Progress,
-) -> Manifest:
-    """List the stored base, with the fingerprint of its content if one is wanted."""
+) -> tuple[Manifest, bool]:
+    """List the stored base, with the fingerprint of its content if one is wanted, and ``rest``.
+
+    Returns also whether retention let something go.
+    """
     manifest = _manifest(target, repo, base, saved)
     trouble: DbopsError | None = None
     if with_fingerprint:
@@ -166,12 +197,14 @@ def _listed(
             manifest = manifest.model_copy(update={"fingerprints": (found,)})
         except DbopsError as error:
             trouble = error
-    repository.add(target, repo, manifest, {catalogue.BASE: saved.snapshot_id})
+    new = Entry(manifest=manifest, snapshots={catalogue.BASE: saved.snapshot_id})
+    listed = [new] if rest is None else [rest, new]
+    forgotten = repository.add_and_expire(target, repo, listed, opts.backup_keep_full, progress)
     if trouble is not None:
         raise type(trouble)(
             f"Backup {base.backup_id} is complete and kept, but without a fingerprint: {trouble}"
         )
-    return manifest
+    return manifest, forgotten
 
 
 def _manifest(target: Target, repo: Repository, base: Base, saved: Saved) -> Manifest:

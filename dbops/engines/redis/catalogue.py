@@ -9,8 +9,8 @@ from dbops.contract import Catalogue, Progress, VerifyResult
 from dbops.engines.redis import options
 from dbops.engines.redis.options import Options
 from dbops.options import require_part
-from dbops.repository import Entry
 from dbops.restic import Repository
+from dbops.routes import Entry
 from dbops.runner import Plan
 from dbops.targets import Target
 

@@ -11,12 +11,13 @@ is *not* here: how a whole server is held still meanwhile; see :mod:`.fingerprin
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import blake2b
+from itertools import chain, islice
 from typing import Any
 
 from dbops.contract import Progress
@@ -24,7 +25,10 @@ from dbops.engines.redis.client import REFUSALS, Ask, Connection, by_name, field
 from dbops.errors import CommandFailed
 from dbops.manifest import DatabaseFingerprint, Fingerprint, TableFingerprint
 
-ALGORITHM = "dbops-redis-1"
+ALGORITHM = "dbops-redis-2"
+FORMER = "dbops-redis-1"
+"""The one of older backups: it adds up the elements of small collections, too."""
+
 HEARTBEAT = b"dbops:heartbeat"
 FUNCTIONS = "functions"
 _EXPIRING = " expiring "
@@ -35,6 +39,7 @@ _BATCH_BYTES = 4 * 1024 * 1024
 _PIECE = 1000
 _PIECE_BYTES = 1024 * 1024
 _MODULUS = 1 << 128
+_SORTED = 512
 
 
 @dataclass
@@ -45,6 +50,7 @@ class Tally:
     """
 
     still: bool = False
+    algorithm: str = ALGORITHM
     rows: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     sums: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     bytes_read: int = 0
@@ -72,7 +78,7 @@ class _Key:
 
 def digest(*parts: bytes) -> int:
     """Return 128 bits over ``parts``; where one ends and the next begins counts."""
-    state = hashlib.blake2b(digest_size=16)
+    state = blake2b(digest_size=16)
     for part in parts:
         state.update(len(part).to_bytes(8, "big"))
         state.update(part)
@@ -107,11 +113,12 @@ def settled(found: Fingerprint, now: datetime) -> Fingerprint:
 
 
 def read(
-    connection: Connection, progress: Progress, still: bool = False
+    connection: Connection, progress: Progress, still: bool = False, algorithm: str = ALGORITHM
 ) -> tuple[tuple[DatabaseFingerprint, ...], int]:
     """Return the content of a server that nobody writes to, and how many bytes were read.
 
-    ``still`` says that not even an expiry removes anything there.
+    ``still`` says that not even an expiry removes anything there. ``algorithm`` is
+    :data:`ALGORITHM` or :data:`FORMER`.
     """
     found, size = [], 0
     counts = {
@@ -120,7 +127,7 @@ def read(
     }
     for number in sorted(counts, key=int):
         progress(f"fingerprint of database {number}: {counts[number].get('keys', '?')} keys")
-        tally = Tally(still)
+        tally = Tally(still, algorithm)
         connection.ask("SELECT", number)
         for names in _names(connection, still):
             _count(connection, names if number != "0" else _without_heartbeat(names), tally)
@@ -152,7 +159,7 @@ def _names(connection: Connection, still: bool) -> Iterator[list[bytes]]:
 
 
 def _short(name: bytes) -> bytes:
-    return name if len(name) <= 16 else hashlib.blake2b(name, digest_size=16).digest()
+    return name if len(name) <= 16 else blake2b(name, digest_size=16).digest()
 
 
 def _count(connection: Connection, names: Sequence[bytes], tally: Tally) -> None:
@@ -330,7 +337,7 @@ class _Row:
 
     def ordered(self, parts: Any) -> None:
         """Count a value whose parts have an order. Pieces of one string count as one."""
-        state, number = hashlib.blake2b(digest_size=16), 0
+        state, number = blake2b(digest_size=16), 0
         for part in parts:
             if self.key.kind == "list":
                 state.update(len(part).to_bytes(8, "big"))
@@ -338,27 +345,47 @@ class _Row:
             number += 1
         self._add(state.digest(), str(number if self.key.kind == "list" else 0).encode())
 
-    def loose(self, elements: Any) -> None:
-        """Count a value whose elements have no order."""
+    def loose(self, elements: Iterable[tuple[bytes, ...]]) -> None:
+        """Count a value whose elements have no order of their own.
+
+        How many elements last decides how they are counted, and nothing that a server could see
+        differently: few are put in order and hashed at once, many are added up as they come.
+        """
+        lasting = self._lasting(elements)
+        limit = 0 if self.tally.algorithm == FORMER else _SORTED
+        first = list(islice(lasting, limit + 1))
+        if len(first) <= limit:
+            if first:
+                self._add(_in_order(first), str(len(first)).encode())
+            return
         total, number = 0, 0
-        for group in _groups(elements, _PIECE):
+        for parts in chain(first, lasting):
+            total += digest(*parts)
+            number += 1
+        self._add((total % _MODULUS).to_bytes(16, "big"), str(number).encode())
+
+    def _lasting(self, elements: Iterable[tuple[bytes, ...]]) -> Iterator[tuple[bytes, ...]]:
+        """Yield the elements that do not expire by themselves; those that do are counted."""
+        if self.key.kind == "zset":
+            # Servers of different versions print the same number differently.
+            return ((name, struct.pack(">d", float(score))) for name, score in elements)
+        if self.key.kind != "hash" or not knows_field_expiry(self.connection):
+            return iter(elements)
+        return self._without_expiring(elements)
+
+    def _without_expiring(
+        self, elements: Iterable[tuple[bytes, ...]]
+    ) -> Iterator[tuple[bytes, ...]]:
+        rest = iter(elements)
+        while group := list(islice(rest, _PIECE)):
             for element, expires in zip(group, self._expiries(group), strict=True):
-                parts = element
-                if self.key.kind == "zset":
-                    # Servers of different versions print the same number differently.
-                    parts = (element[0], struct.pack(">d", float(element[1])))
-                if expires >= 0:
-                    self._field(parts, expires)
-                    continue
-                total = (total + digest(*parts)) % _MODULUS
-                number += 1
-        if number:
-            self._add(total.to_bytes(16, "big"), str(number).encode())
+                if expires < 0:
+                    yield element
+                else:
+                    self._field(element, expires)
 
     def _expiries(self, group: Sequence[tuple[bytes, ...]]) -> list[int]:
-        """Return when each field of a hash expires; -1 is never, and all a server without knows."""
-        if self.key.kind != "hash" or not knows_field_expiry(self.connection):
-            return [-1] * len(group)
+        """Return when each field of a hash expires; -1 is never."""
         if self.expiries is not None:
             known, self.expiries = self.expiries[: len(group)], self.expiries[len(group) :]
             return known
@@ -373,7 +400,7 @@ class _Row:
 
     def stream(self, entries: Any) -> None:
         """Count a stream: its entries, what it remembers of those removed, and its groups."""
-        state, number = hashlib.blake2b(digest_size=16), 0
+        state, number = blake2b(digest_size=16), 0
         for name, values in entries:
             state.update(digest(name, *(values or ())).to_bytes(16, "big"))
             number += 1
@@ -384,15 +411,14 @@ class _Row:
         self._add(state.digest(), str(number).encode(), *parts)
 
 
-def _groups(elements: Any, size: int) -> Iterator[list[tuple[bytes, ...]]]:
-    group: list[tuple[bytes, ...]] = []
-    for element in elements:
-        group.append(element)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
+def _in_order(elements: Iterable[tuple[bytes, ...]]) -> bytes:
+    """Return the digest of all elements in order: the length of every part, then the parts.
+
+    It is what most of a fingerprint's time goes into, so all of a value is hashed in one call.
+    """
+    parts = list(chain.from_iterable(sorted(elements)))
+    lengths = struct.pack(f">{len(parts)}Q", *map(len, parts))
+    return blake2b(lengths + b"".join(parts), digest_size=16).digest()
 
 
 def _stream_groups(connection: Connection, key: _Key) -> list[bytes]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dbops import repository
+from dbops import repository, routes
 from dbops.contract import RestoreRequest
 from dbops.engines.redis import points, rdb
 from dbops.engines.redis.options import Options
 from dbops.errors import ConfigError
-from dbops.repository import Entry
 from dbops.restic import Repository
+from dbops.routes import Entry
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,18 @@ def choose(opts: Options, repo: Repository, request: RestoreRequest) -> Destinat
 
 def _way(found: tuple[Entry, ...], request: RestoreRequest) -> Destination:
     if request.backup_id is not None and request.time is None:
-        full = repository.choose(found, request.backup_id)
+        full = routes.choose(found, request.backup_id)
         words = f"the moment of backup {full.backup_id}, {_utc(full.manifest.stop)}"
         return Destination(full, None, None, words)
-    route = repository.route(found, request.backup_id, request.time)
+    route = routes.route(found, request.backup_id, request.time)
     words = "the newest moment" if request.time is None else _utc(request.time)
     return Destination(route.chain[-1], route.log, request.time, words)
 
 
 def whole(found: tuple[Entry, ...], backup_id: str | None) -> Destination:
     """Return a backup with all the log that goes on from it, the newest one for None."""
-    full = repository.choose(found, backup_id)
-    return Destination(full, repository.log_of(found, full), None, "the end of its log")
+    full = routes.choose(found, backup_id)
+    return Destination(full, routes.log_of(found, full), None, "the end of its log")
 
 
 def _utc(moment: datetime) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dbops import isolation, repository, runner, scratch
+from dbops import isolation, repository, routes, runner, scratch
 from dbops.contract import DrillRequest, DrillResult, Progress
 from dbops.drilling import (
     Findings,
@@ -46,8 +46,8 @@ from dbops.errors import ConfigError, DbopsError, VerificationFailed
 from dbops.isolation import Cell
 from dbops.manifest import Fingerprint, compare
 from dbops.options import require_part
-from dbops.repository import Entry
 from dbops.restic import Repository
+from dbops.routes import Entry
 from dbops.targets import Target
 
 STEPS = (
@@ -144,7 +144,7 @@ def _refuse_unknown(repo: Repository, request: DrillRequest) -> None:
         found = repository.entries(repo)
     except DbopsError:
         return
-    repository.choose(found, request.backup_id)
+    routes.choose(found, request.backup_id)
 
 
 def _prove(ground: _Ground, request: DrillRequest, findings: Findings, progress: Progress) -> None:
@@ -181,8 +181,8 @@ def _choose(
     That is now for the newest backup, and the end of its own log for a former one.
     """
     findings.backup_id = request.backup_id or ""
-    listed_at = datetime.now(UTC)
     found = repository.entries(ground.repo)
+    listed_at = datetime.now(UTC)
     way = destination.whole(found, request.backup_id)
     findings.backup_id = way.full.backup_id
     if not way.full.manifest.fingerprints:
@@ -222,7 +222,7 @@ def _space(root: Path, way: Destination) -> str:
 def _compare(ground: _Ground, full: Entry, findings: Findings, progress: Progress) -> None:
     """Load the base by itself and compare its content with what was recorded of it."""
     (expected,) = full.manifest.fingerprints
-    if expected.algorithm != content.ALGORITHM:
+    if expected.algorithm not in (content.ALGORITHM, content.FORMER):
         raise VerificationFailed(
             f"The fingerprint was made by {expected.algorithm!r} and this dbops knows "
             f"{content.ALGORITHM!r}: install the version that took the backup."
@@ -244,7 +244,12 @@ def _content(ground: _Ground, expected: Fingerprint, progress: Progress) -> Fing
         isolation.prove_process(server.pid)
         with server.connect() as connection:
             return fingerprint.of_server(
-                connection, expected.point, datetime.now(UTC), began, progress
+                connection,
+                expected.point,
+                datetime.now(UTC),
+                began,
+                progress,
+                expected.algorithm,
             )
 
 

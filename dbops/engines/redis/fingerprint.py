@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dbops import lock
 from dbops.contract import Progress
 from dbops.engines.redis import aof, client, content, options, private, rdb, replica, spool
 from dbops.engines.redis.client import Connection
@@ -30,18 +31,22 @@ _WAIT_SECONDS = 0.1
 
 
 def fingerprint(target: Target, progress: Progress) -> Sequence[Fingerprint]:
-    """Return the content of the target's cluster, as its hidden replica has it now."""
+    """Return the content of the target's cluster, as its hidden replica has it now.
+
+    Raises Busy while another one is taken: the replica has one snapshot file.
+    """
     require_part(target, "repository")
     opts = options.read(target)
-    with client.replica(opts) as connection:
-        replica.follow(opts, connection, progress)
-        replica.wait_in_step(opts, connection, progress)
-        file = _snapshot(opts, connection)
-    head = rdb.read_head(file)
-    try:
-        return (of_file(opts, file, f"{head.format} at {head.position}", progress),)
-    finally:
-        file.unlink(missing_ok=True)
+    with lock.hold(target, "fingerprint"):
+        with client.replica(opts) as connection:
+            replica.follow(opts, connection, progress)
+            replica.wait_in_step(opts, connection, progress)
+            file = _snapshot(opts, connection)
+        head = rdb.read_head(file)
+        try:
+            return (of_file(opts, file, f"{head.format} at {head.position}", progress),)
+        finally:
+            file.unlink(missing_ok=True)
 
 
 def _snapshot(opts: Options, connection: Connection) -> Path:
@@ -74,12 +79,17 @@ def of_file(opts: Options, file: Path, point: str, progress: Progress) -> Finger
 
 
 def of_server(
-    connection: Connection, point: str, taken_at: datetime, began: float, progress: Progress
+    connection: Connection,
+    point: str,
+    taken_at: datetime,
+    began: float,
+    progress: Progress,
+    algorithm: str = content.ALGORITHM,
 ) -> Fingerprint:
     """Return the content of a private server, which nobody writes to."""
-    databases, size = content.read(connection, progress, still=True)
+    databases, size = content.read(connection, progress, still=True, algorithm=algorithm)
     return Fingerprint(
-        algorithm=content.ALGORITHM,
+        algorithm=algorithm,
         point=point,
         taken_at=taken_at,
         seconds=round(time.monotonic() - began, 3),

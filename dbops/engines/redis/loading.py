@@ -20,8 +20,8 @@ from dbops.engines.redis import aof, catalogue, points, rdb
 from dbops.engines.redis.destination import Destination
 from dbops.engines.redis.options import Options
 from dbops.errors import VerificationFailed
-from dbops.repository import Entry
 from dbops.restic import Repository
+from dbops.routes import Entry
 from dbops.runner import Command
 
 _CHECK_SECONDS = 6 * 3600.0

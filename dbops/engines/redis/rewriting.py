@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dbops import files, repository
+from dbops import files, routes
 from dbops.engines.redis import aof, catalogue, pour, rdb, replica
 from dbops.engines.redis.client import Connection
 from dbops.engines.redis.options import Options
@@ -54,7 +54,7 @@ class Rewriting:
         self._start = datetime.now(UTC)
         known = set(self._temporary())
         self._stop, self._mark = replica.begin_rewrite(connection)
-        self.backup_id = repository.new_id("full", self._stop)
+        self.backup_id = routes.new_id("full", self._stop)
         self._place = Spool(opts.require_path("stage_dir") / self.backup_id)
         make(self._place.folder, account(opts))
         self._path = self._place.folder / catalogue.BASE

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import dbops
-from dbops import repository
+from dbops import repository, routes
 from dbops.contract import Progress
 from dbops.engines.redis import aof, catalogue, client, points, replica, spool
 from dbops.engines.redis.options import Options
@@ -20,8 +20,8 @@ from dbops.engines.redis.points import Point
 from dbops.engines.redis.spool import Spool
 from dbops.errors import DbopsError, Unreachable
 from dbops.manifest import Manifest
-from dbops.repository import Entry
 from dbops.restic import Repository, Saved
+from dbops.routes import Entry
 from dbops.targets import Target
 
 _STANDSTILL_SECONDS = 60.0
@@ -63,7 +63,7 @@ def since(opts: Options, found: Sequence[Entry]) -> Since | None:
     newest = catalogue.newest_full(found)
     if newest is None or not link(opts, newest):
         return None
-    return Since(newest, repository.log_of(found, newest))
+    return Since(newest, routes.log_of(found, newest))
 
 
 def among(found: Sequence[Entry], spools: Sequence[Spool]) -> Since | None:
@@ -71,7 +71,7 @@ def among(found: Sequence[Entry], spools: Sequence[Spool]) -> Since | None:
     newest = catalogue.newest_full(found)
     if newest is None or newest.backup_id not in {spool.folder.name for spool in spools}:
         return None
-    return Since(newest, repository.log_of(found, newest))
+    return Since(newest, routes.log_of(found, newest))
 
 
 def linked(opts: Options) -> list[Spool]:
@@ -108,24 +108,33 @@ def link(opts: Options, full: Entry) -> bool:
 def ship(
     target: Target, opts: Options, repo: Repository, begun: Since, progress: Progress
 ) -> Manifest:
-    """Store the log since a full backup; nothing is stored when nothing came."""
+    """Store and list the log since a full backup; nothing is stored when nothing came."""
+    manifest, new = stored(opts, repo, begun, progress)
+    if new is not None:
+        repository.add(target, repo, new)
+    return manifest
+
+
+def stored(
+    opts: Options, repo: Repository, begun: Since, progress: Progress
+) -> tuple[Manifest, Entry | None]:
+    """Store the log since a full backup; return what is to be listed of it, if anything came."""
     full, former = begun.full, begun.stored
     place = spool_of(opts, full.backup_id)
     parts = place.measure()
     size = spool.size(parts)
     if former is not None and points.parse(former.manifest.stop_point).offset == size:
-        return former.manifest
+        return former.manifest, None
     newest = spool.newest(parts) or full.manifest.stop
     times = full.manifest.stop, max(newest, full.manifest.stop)
     backup_id = f"{full.backup_id}_{datetime.now(UTC):%Y%m%d-%H%M%S}L"
     if size == 0:
-        return _manifest(full.manifest, repo, backup_id, times, size, _NOTHING)
+        return _manifest(full.manifest, repo, backup_id, times, size, _NOTHING), None
     progress(f"storing {size} bytes of log")
     user = opts.os_user if os.geteuid() == 0 else None
     saved = repo.save_stream(spool.producer(parts, user), catalogue.LOG, (backup_id,), progress)
     manifest = _manifest(full.manifest, repo, backup_id, times, size, saved)
-    repository.add(target, repo, manifest, {catalogue.LOG: saved.snapshot_id})
-    return manifest
+    return manifest, Entry(manifest=manifest, snapshots={catalogue.LOG: saved.snapshot_id})
 
 
 def _manifest(

@@ -19,7 +19,7 @@ from tests.integration.mysql.store import stream_command
 @pytest.fixture(scope="session")
 def programs() -> None:
     """Skip where the server programs are not installed."""
-    for name in ("mariadbd", "mariadb-backup", "mariadb-binlog", "mbstream"):
+    for name in ("mariadbd", "mariadb-backup", "mariadb-binlog", "mbstream", "zstd"):
         if shutil.which(name) is None:
             pytest.skip(f"{name} is not installed: lab/servers.sh")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,22 +14,31 @@ from pathlib import Path
 from typing import cast
 
 from dbops.contract import Progress
-from dbops.engines.mysql import archive, chain, flavor, gtid, stream
+from dbops.engines.mysql import archive, chain, flavor, gtid
 from dbops.engines.mysql.chain import File
 from dbops.engines.mysql.destination import Way
 from dbops.engines.mysql.gtid import Position
 from dbops.manifest import Kind, Manifest
-from dbops.repository import Entry
 from dbops.restic import Repository
+from dbops.routes import Entry
 from dbops.runner import Command, Completed, check_pipe
 from tests.integration.mysql.machine import Member
 
 
 def stream_command(member: Member, asked: str) -> Command:
-    """Return what the forced command of the stream account becomes on a member."""
-    found = stream.arguments(asked, stream.Given(member.config))
-    assert found is not None
-    return Command(("mariadb-backup", *found), user="mysql" if os.geteuid() == 0 else None)
+    """Return the forced command of the stream account on a member, as SSH would carry it."""
+    return Command(
+        (
+            sys.executable,
+            "-m",
+            "dbops.engines.mysql.stream",
+            "--config",
+            str(member.config),
+            "--user",
+            pwd.getpwuid(os.geteuid()).pw_name,
+        ),
+        env={"SSH_ORIGINAL_COMMAND": asked},
+    )
 
 
 @dataclass
@@ -59,7 +70,7 @@ class Store:
         said = flavor.MARIADB.backup_log(lines)
         entry = Entry(
             manifest=self._manifest(name, kind, parent, said),
-            snapshots={flavor.MARIADB.streams[kind]: name},
+            snapshots={flavor.MARIADB.streams[kind].removesuffix(".zst"): name},
         )
         self.entries.append(entry)
         return entry

@@ -9,9 +9,12 @@ import pytest
 
 from dbops import repository
 from dbops.contract import DrillRequest, DrillResult
+from dbops.drilling import CLOCK_TOLERANCE_SECONDS
 from dbops.engines.mysql import ENGINE
 from dbops.errors import DbopsError
 from dbops.isolation import Cell
+from dbops.restic import Repository
+from dbops.routes import Entry
 from dbops.targets import Target
 from tests.integration.mysql.site import Site, backup_repository
 
@@ -49,6 +52,28 @@ def test_a_sound_backup_is_proven(site: Site, drill: Target) -> None:
     assert not Path(site.folder / "scratch").exists()
 
 
+def test_log_that_comes_while_the_catalogue_is_read_is_not_from_the_future(
+    site: Site, drill: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = repository.entries
+
+    def slow(repo: Repository) -> tuple[Entry, ...]:
+        monkeypatch.setattr(repository, "entries", entries)
+        time.sleep(CLOCK_TOLERANCE_SECONDS + 1)
+        site.beat()
+        time.sleep(1)
+        site.take("log")
+        return entries(repo)
+
+    with site.following():
+        site.take()
+        monkeypatch.setattr(repository, "entries", slow)
+        result = run(drill)
+    assert result.proven, result.reason
+    assert result.rpo_seconds is not None
+    assert 0 < result.rpo_seconds < 60
+
+
 def test_content_that_is_not_as_recorded_is_red(site: Site, drill: Target) -> None:
     with site.following():
         manifest = site.take()
@@ -69,7 +94,7 @@ def test_content_that_is_not_as_recorded_is_red(site: Site, drill: Target) -> No
     )
     repo = backup_repository(site)
     (entry,) = [one for one in repository.entries(repo) if one.manifest.kind == "full"]
-    repository.add(site.repository, repo, wrong, entry.snapshots)
+    repository.add(site.repository, repo, Entry(manifest=wrong, snapshots=entry.snapshots))
     result = run(drill)
     assert not result.proven
     assert result.reason.startswith("Table 't' of database 'd' differs in content")

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from dbops import lock, repository
+from dbops import lock, repository, routes
 from dbops.contract import BackupRequest, RestoreRequest
 from dbops.engines.redis import aof, backup, catalogue, fingerprint, private, shipping, spool
 from dbops.engines.redis.private import Place
+from dbops.engines.redis.spool import Spool
 from dbops.errors import (
     Busy,
     CommandFailed,
@@ -207,8 +208,17 @@ def test_a_base_that_is_damaged_is_never_stored(site: Site) -> None:
     assert (site.backups(), site.repo.snapshots()) == ([], ())
 
 
-def test_a_full_backup_does_not_hold_up_the_log(site: Site, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("late", [0.0, 1.0])
+def test_a_full_backup_does_not_hold_up_the_log(site: Site, monkeypatch: Any, late: float) -> None:
+    """Not when it is ``late`` to say that the new base goes on from the former log, either."""
     first = site.take()
+    note = Spool.goes_on
+
+    def noted(*about: Any) -> None:
+        time.sleep(late)
+        note(*about)
+
+    monkeypatch.setattr(Spool, "goes_on", noted)
     whole, going, go_on = Repository.save_stream, threading.Event(), threading.Event()
 
     def slow(self: Repository, producer: Any, name: str, *more: Any) -> Any:
@@ -279,7 +289,7 @@ def test_a_log_backup_that_runs_at_the_end_of_a_full_one_costs_no_log(
         running.result(60)
         taken.result(60)
     found = repository.entries(site.repo)
-    kept = repository.log_of(found, repository.choose(found, first.backup_id))
+    kept = routes.log_of(found, routes.choose(found, first.backup_id))
     assert kept is not None
     with site.restored(RestoreRequest(time=kept.manifest.stop)) as connection:
         assert connection.ask("GET", "before") == b"1"
@@ -348,3 +358,17 @@ def test_the_fingerprint_of_the_cluster(site: Site) -> None:
     (found,) = fingerprint.fingerprint(site.target(), lambda text: None)
     assert {one.database for one in found.databases} == {"0", "3"}
     assert ":" in found.point
+
+
+def test_two_fingerprints_never_share_a_snapshot(site: Site) -> None:
+    refused: list[str] = []
+
+    def meanwhile(text: str) -> None:
+        if text.startswith("loading") and not refused:
+            with pytest.raises(Busy, match="Another fingerprint of"):
+                fingerprint.fingerprint(site.target(), lambda text: None)
+            refused.append(text)
+
+    (found,) = fingerprint.fingerprint(site.target(), meanwhile)
+    assert refused
+    assert found.databases

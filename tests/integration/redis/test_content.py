@@ -30,12 +30,12 @@ DATA: tuple[Ask, ...] = (
 )
 
 
-def read(server: Server) -> Fingerprint:
+def read(server: Server, algorithm: str = content.ALGORITHM) -> Fingerprint:
     """Return the fingerprint of a running server."""
     with server.connect() as connection:
-        databases, size = content.read(connection, lambda text: None)
+        databases, size = content.read(connection, lambda text: None, algorithm=algorithm)
     return Fingerprint(
-        algorithm=content.ALGORITHM,
+        algorithm=algorithm,
         point="",
         taken_at=datetime.now(UTC),
         seconds=0,
@@ -114,6 +114,30 @@ def test_how_it_is_encoded_does_not_matter(launch: Launch) -> None:
         server.run(*DATA)
     assert one.run(("OBJECT", "ENCODING", "hash")) != other.run(("OBJECT", "ENCODING", "hash"))
     assert differences(read(one), read(other)) == []
+
+
+@pytest.mark.parametrize("algorithm", [content.ALGORITHM, content.FORMER])
+def test_how_it_is_read_does_not_matter(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    """Sizes just below and above those that are counted in one way and in the other."""
+    one, other = launch(), launch()
+    for server, step in ((one, 1), (other, -1)):
+        for size in (1, 511, 512, 513, 1025):
+            for n in list(range(size))[::step]:
+                server.run(
+                    ("HSET", f"hash{size}", f"f{n}", n),
+                    ("SADD", f"set{size}", f"m{n}"),
+                    ("ZADD", f"zset{size}", n % 7, f"m{n}"),
+                )
+    whole = read(one, algorithm)
+    monkeypatch.setattr(content, "_WHOLE_BYTES", 0)
+    assert differences(whole, read(other, algorithm)) == []
+    for key in ("hash512", "set513", "zset512"):
+        other.run({"h": ("HSET", key, "f1", "x"), "s": ("SREM", key, "m1")}.get(
+            key[0], ("ZADD", key, 8, "m1")))  # fmt: skip
+    assert {one[1] for one in differences(whole, read(other, algorithm))} == {
+        "hash", "set", "zset"}  # fmt: skip
 
 
 def test_what_expires_raises_no_false_alarm_and_hides_nothing(launch: Launch) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
 from dbops import repository
 from dbops.contract import DrillRequest, DrillResult
-from dbops.engines.redis import content, drill, heartbeat
+from dbops.engines.redis import content, drill, fingerprint, heartbeat
 from dbops.errors import ConfigError
 from tests.integration.redis.conftest import Launch
 from tests.integration.redis.site import Site, follow_primary_of
@@ -64,6 +65,17 @@ def test_a_sound_backup_is_proven(site: Site) -> None:
     assert result.rpo_seconds is not None
     assert 0 <= result.rpo_seconds < 60
     assert not (site.folder / "scratch").exists()
+
+
+def test_a_backup_with_the_former_fingerprint_is_proven(site: Site, monkeypatch: Any) -> None:
+    with monkeypatch.context() as former:
+        of_server = partial(fingerprint.of_server, algorithm=content.FORMER)
+        former.setattr(fingerprint, "of_server", of_server)
+        taken = site.take()
+    assert [one.algorithm for one in taken.fingerprints] == [content.FORMER]
+    result = run(site)
+    assert result.proven, result.reason
+    assert all(table.equal for table in result.tables)
 
 
 def test_content_that_differs_is_named(site: Site, monkeypatch: Any) -> None:

@@ -15,7 +15,8 @@ from tests.unit.mysql.made import target
 LOG = """[00] 21:54:56 mariabackup: The latest check point (for incremental): '495041530'
 [00] MySQL binlog position: filename 'b.3', position '877', GTID of the last change '0-1-19'
 [00] 21:54:56 Redo log (from LSN 495041530 to 503958807) was copied.
-[00] 21:54:56 completed OK!"""
+[00] 21:54:56 completed OK!
+The stream is 4711 bytes long"""
 
 
 def test_a_full_and_an_incremental_backup_are_streamed() -> None:
@@ -40,6 +41,11 @@ def test_a_full_and_an_incremental_backup_are_streamed() -> None:
         "incremental 1\n--socket=/x",
         "incremental " + "9" * 30,
         "--version",
+        "zstd",
+        " zstd",
+        "full zstd zstd",
+        "full zstd -o /etc/passwd",
+        "info zstd",
         "full; id",
         "$(id)",
         "sh",
@@ -49,7 +55,8 @@ def test_anything_else_is_refused(
     asked: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SSH_ORIGINAL_COMMAND", asked)
-    monkeypatch.setattr("os.execve", lambda *words: pytest.fail("it was started"))
+    for name in ("execve", "posix_spawn"):
+        monkeypatch.setattr(f"os.{name}", lambda *words: pytest.fail("it was started"))
     assert stream.main([]) == 64
     assert "Refused" in capsys.readouterr().err
 
@@ -61,12 +68,17 @@ def test_arguments_of_its_own_line_are_not_the_callers(monkeypatch: pytest.Monke
 
 
 def test_the_log_tells_position_and_checkpoint() -> None:
-    assert MARIADB.backup_log(LOG.splitlines()) == Said("495041530", "0-1-19")
+    assert MARIADB.backup_log(LOG.splitlines()) == Said("495041530", "0-1-19", 4711, "b.3", 877)
 
 
 @pytest.mark.parametrize(
     ("missing", "words"),
-    [("completed OK!", "did not end well"), ("check point", "redo position"), ("GTID", "no GTID")],
+    [
+        ("completed OK!", "did not end well"),
+        ("check point", "redo position"),
+        ("GTID", "no GTID"),
+        ("bytes", "did not come to its end"),
+    ],
 )
 def test_a_log_that_lacks_something_is_no_backup(missing: str, words: str) -> None:
     lines = [line for line in LOG.splitlines() if missing not in line]
@@ -115,6 +127,7 @@ def test_a_dump_is_passed_on_and_its_gtid_and_end_are_seen() -> None:
     seen.all(io.BytesIO(text), sink)
     assert sink.getvalue() == text
     assert (seen.position, seen.whole) == (f"{UUID}:1-9,{UUID}:t:1", True)
+    assert seen.size == len(text)
     torn = stream.Passed()
     torn.all(io.BytesIO(text[:200_000]), io.BytesIO())
     assert not torn.whole
@@ -126,8 +139,9 @@ def test_what_is_said_of_a_dump_is_read() -> None:
         f"The dump holds the GTIDs '{UUID}:1-9:t:1'",
         f"The dump holds the GTIDs '{other}:1'",
         "completed OK!",
+        "The stream is 4711 bytes long",
     ]
-    assert MYSQL.backup_log(lines) == Said("", f"{other}:1-1,{UUID}:1-9,{UUID}:t:1-1")
+    assert MYSQL.backup_log(lines) == Said("", f"{other}:1-1,{UUID}:1-9,{UUID}:t:1-1", 4711)
     with pytest.raises(VerificationFailed, match="did not end well: error 1045"):
         MYSQL.backup_log(["mysqldump: Got error 1045"])
     with pytest.raises(VerificationFailed, match="names no GTID"):

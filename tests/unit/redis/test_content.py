@@ -15,6 +15,13 @@ def test_where_one_part_ends_counts() -> None:
     assert content.digest(b"") != content.digest()
 
 
+def test_elements_in_order_are_kept_apart() -> None:
+    one = content._in_order([(b"b", b"2"), (b"a", b"1")])
+    assert one == content._in_order([(b"a", b"1"), (b"b", b"2")])
+    assert one != content._in_order([(b"a", b"1b"), (b"", b"2")])
+    assert one != content._in_order([(b"a",), (b"1",), (b"b",), (b"2",)])
+
+
 def test_tables_by_the_hour_of_expiry() -> None:
     at = int(NOON.timestamp() * 1000)
     assert content.table_name("string", -1) == "string"

@@ -13,7 +13,7 @@ from dbops.contract import RestoreRequest
 from dbops.engines.redis import destination, processes, rdb, restore
 from dbops.engines.redis.options import Options
 from dbops.errors import ConfigError, DbopsError, Refused
-from dbops.repository import Entry
+from dbops.routes import Entry
 from tests.unit.redis.made import NOON, entry, target
 
 LATER = NOON + timedelta(hours=1)
