@@ -161,15 +161,16 @@ class Repository:
         if self.read_only:
             raise Refused(f"The repository {self.location} is only read from this host.")
         end = time.monotonic() + wait_seconds
-        while True:
-            done = run()
-            if not locked(done):
-                return done
+        done = run()
+        while locked(done):
+            late = time.monotonic() > end
             # This removes only what a process that is no more has left, or one long silent.
             capture(self.command("unlock", timeout_seconds=60))
-            if time.monotonic() > end:
-                return done
+            done = run()
+            if late:
+                break
             time.sleep(1)
+        return done
 
     def init(self) -> bool:
         """Make the repository; return False when it is there already and opens.

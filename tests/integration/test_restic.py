@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from dbops import restic
 from dbops.errors import CommandFailed, ConfigError, DbopsError, Refused
 from dbops.restic import Repository
 from dbops.runner import Command
@@ -130,10 +131,9 @@ def test_a_torn_producer_is_never_listed(repo: Repository, script: str) -> None:
     assert repo.save_text("x", "a").snapshot_id in ids(repo)
 
 
-@pytest.mark.parametrize("after", [0.1, 0.4, 0.8, 1.5])
-def test_a_killed_restic_leaves_no_snapshot_and_no_hindrance(
-    repo: Repository, after: float
-) -> None:
+def killed_while_it_saves(repo: Repository, after: float) -> None:
+    """Let a restic be killed that many seconds after it has begun to save a stream."""
+
     def kill() -> None:
         time.sleep(after)
         for entry in Path("/proc").glob("[0-9]*/cmdline"):
@@ -146,10 +146,28 @@ def test_a_killed_restic_leaves_no_snapshot_and_no_hindrance(
     with pytest.raises(CommandFailed, match="killed"):
         repo.save_stream(shell("head -c 1000000 /dev/urandom; sleep 5"), "base.rdb")
     killer.join()
+
+
+@pytest.mark.parametrize("after", [0.1, 0.4, 0.8, 1.5])
+def test_a_killed_restic_leaves_no_snapshot_and_no_hindrance(
+    repo: Repository, after: float
+) -> None:
+    killed_while_it_saves(repo, after)
     assert ids(repo) == []
     saved = repo.save_text("x", "a")
     assert repo.forget([saved.snapshot_id])
     repo.prune()
+    assert ids(repo) == []
+
+
+def test_a_slow_machine_gets_past_the_lock_of_a_killed_restic_too(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = repo.save_text("x", "a")
+    killed_while_it_saves(repo, 2)
+    assert list((repo.folder or Path()).glob("locks/*")), "it was killed before it had a lock"
+    monkeypatch.setattr(restic, "FORGET_WAIT_SECONDS", 0.0)  # over when restic has said it once
+    assert repo.forget([saved.snapshot_id])
     assert ids(repo) == []
 
 
