@@ -123,6 +123,7 @@ def follow(client: Client, primary: str, report: Report, check_mode: bool) -> No
     lines = [f"replicaof {now}"], [f"replicaof {primary}"]
     report.note("replication", *lines, [f"follow {primary}"])
     if not check_mode:
+        client.wait_loaded()  # it may be copying a primary right now
         client.call("REPLICAOF", *primary.split())
         client.call("CONFIG", "REWRITE")
 

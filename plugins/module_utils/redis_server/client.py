@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from typing import Any
 
 
@@ -55,6 +56,20 @@ class Client:
         """Return one section of INFO."""
         lines = str(self.call("INFO", section)).splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
+
+    def wait_loaded(self, seconds: float = 600.0) -> None:
+        """Wait until the server has loaded its data; before that it takes few commands.
+
+        RedisError when that takes longer than ``seconds``.
+        """
+        deadline = time.monotonic() + seconds
+        while (state := self.info("persistence")).get("loading", "0") != "0":
+            if time.monotonic() >= deadline:
+                done = state.get("loading_loaded_perc", "?")
+                raise RedisError(
+                    f"the server is still loading its data ({done} %): run this again later"
+                )
+            time.sleep(0.2)
 
     def close(self) -> None:
         """End the connection."""
