@@ -11,9 +11,20 @@ def member_is(name: str, hostvars: Any, variable: str, wanted: dict[str, Any]) -
     return all(state.get(key) == value for key, value in wanted.items())
 
 
+def of_cluster(name: str, hostvars: Any, engine: str, cluster: str) -> bool:
+    """Return whether host ``name`` belongs to the cluster ``cluster`` of ``engine``.
+
+    A host whose inventory leaves the cluster's name to the role's default is one of them.
+    """
+    its = hostvars[name]
+    return bool(
+        its.get("dbops_engine", "") == engine and its.get(f"{engine}_cluster", cluster) == cluster
+    )
+
+
 class TestModule:
     """What Ansible looks for."""
 
     def tests(self) -> dict[str, object]:
         """Return the tests by name."""
-        return {"dbops_member_is": member_is}
+        return {"dbops_member_is": member_is, "dbops_of_cluster": of_cluster}
