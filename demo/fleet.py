@@ -14,9 +14,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from dbops.errors import Busy
 from lab import fleet
 from lab.fleet import Lab
 
+_BUSY_SECONDS = 300.0
 ERR = Console(stderr=True)
 
 Row = tuple[str, str, str, bool]
@@ -85,13 +87,16 @@ class Fleet(ABC):
 
     def ssh(self, host: str, *argv: str, check: bool = True) -> str:
         """Run a command as root on ``host`` and return what it printed; progress goes through."""
-        done = subprocess.run(
-            [*fleet.ssh_argv(self.lab, host), "sudo", *argv],
-            stdout=subprocess.PIPE, text=True, check=False,
-        )  # fmt: skip
+        done = self._run(host, *argv)
         if check and done.returncode != 0:
             raise DemoError(f"{' '.join(argv[:3])} on {host} failed with status {done.returncode}.")
         return done.stdout
+
+    def _run(self, host: str, *argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*fleet.ssh_argv(self.lab, host), "sudo", *argv],
+            stdout=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
 
     @abstractmethod
     def load(self) -> None:
@@ -122,9 +127,18 @@ class Fleet(ABC):
         """Kill the database server of ``host`` without warning and remove its data directory."""
 
     def back_up(self, kind: str = "full") -> None:
-        """Take a backup on the repository host."""
-        self.ssh(self.repository, "-u", self.account, "dbops", "backup", "take", "--cluster",
-                 self.cluster, "--type", kind)  # fmt: skip
+        """Take a backup on the repository host, after one that the schedule may have begun."""
+        argv = ("-u", self.account, "dbops", "backup", "take", "--cluster", self.cluster,
+                "--type", kind)  # fmt: skip
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while (done := self._run(self.repository, *argv)).returncode == Busy.exit_status:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(5)
+        if done.returncode != 0:
+            raise DemoError(
+                f"dbops backup take on {self.repository} failed with status {done.returncode}."
+            )
 
     def secret(self, name: str) -> str:
         """Return a secret that the inventory made for this lab."""
