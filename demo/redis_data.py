@@ -60,15 +60,20 @@ class Application:
         return client
 
 
-def load(client: Redis) -> dict[str, int]:
-    """Fill the tables that are not whole; return the rows found in each."""
+def load(client: Redis, most: int | None = None) -> dict[str, int]:
+    """Fill the tables that are not whole, with ``most`` rows each at most; return those found."""
     for table, path in csv_files().items():
-        if counts(client)[table] != ROWS[table]:
+        if counts(client)[table] != rows(most)[table]:
             with path.open(encoding="utf-8", newline="") as stream:
-                rows = enumerate(csv.DictReader(stream), 1)
-                while batch := list(islice(rows, _BATCH)):
+                found = islice(enumerate(csv.DictReader(stream), 1), most)
+                while batch := list(islice(found, _BATCH)):
                     _store(client, table, batch)
     return counts(client)
+
+
+def rows(most: int | None = None) -> dict[str, int]:
+    """Return the rows of each table, when a table has ``most`` at most."""
+    return {table: min(number, most or number) for table, number in ROWS.items()}
 
 
 def _store(client: Redis, table: str, batch: list[tuple[int, dict[str, Any]]]) -> None:

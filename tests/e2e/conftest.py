@@ -9,14 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from lab import fleet
 from lab.fleet import Lab
-from tests.e2e.hosts import Site
+from tests.e2e.hosts import Load, Site
+from tests.e2e.state import changes, state
 
 FleetOf = Callable[[str], Site]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let migrations come last: their fleets keep settings that name a second cluster."""
+    items.sort(key=lambda item: item.path.match("e2e/*/test_migrate.py"))
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +50,33 @@ def fleet_of() -> Iterator[FleetOf]:
     if os.environ.get("DBOPS_KEEP_LAB") != "1":
         for engine in tried:
             fleet.down(Lab(f"{name}-{engine}", release, (engine,)))
+
+
+@pytest.fixture
+def whole(site: Site) -> Site:
+    """Return the fleet with one primary that everybody follows, mended if a test broke it.
+
+    ``site`` is the fleet of the folder that the test is in.
+    """
+    site.heal()
+    return site
+
+
+@pytest.fixture
+def load(whole: Site, tmp_path: Path) -> Load:
+    """Return a writer with an empty ledger, not yet running."""
+    return whole.writer(tmp_path / "ledger.txt")
+
+
+@pytest.fixture(scope="module")
+def nothing_changes(site: Site) -> Iterator[None]:
+    """Compare the whole fleet before a module's first test with that after its last."""
+    site.heal()
+    before = state(site)
+    yield
+    assert changes(before, state(site)) == []
+    left = "ls -d /tmp/x /x /root/x /home/ops/x /etc/cron.d/x || true"
+    assert site.root(site.members[0], left) == ""
 
 
 def _filled(site: Site) -> Site:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 from demo import ledger
 from demo.fleet import Fleet
+from demo.flights import ROWS
 from lab import faults, fleet
 from lab.machine import podman
 
@@ -79,14 +80,17 @@ class Play:
 class Site(Fleet, ABC):
     """One engine's hosts. Commands go over SSH, faults straight into the containers.
 
-    ``beside`` are options of ansible-playbook for inventories beside the lab's own, ``strategy`` is
-    how its tasks are carried out. ``controls`` are the prefix and the number of the engine's
-    hardening controls, ``profiles`` those that need not apply.
+    ``beside`` are options of ansible-playbook for inventories beside the lab's own. ``strategy`` is
+    how the tasks of a playbook are carried out: mitogen's takes half of the processor time. The
+    plain one is molecule's, and that of a switchover, which molecule does not run. ``controls`` are
+    the prefix and the number of the engine's hardening controls, ``profiles`` those that need not
+    apply, ``rows`` what is loaded of the five tables.
     """
 
     beside: tuple[str, ...] = ()
-    strategy: str = "linear"
+    strategy: str = "dbops_fast"
     controls: tuple[str, int] = ("", 0)
+    rows: Mapping[str, int] = ROWS
     profiles: frozenset[str] = frozenset()
 
     def who(self, host: str) -> str:
@@ -126,31 +130,48 @@ class Site(Fleet, ABC):
     def stored(self) -> set[int]:
         """Return the numbers of the client's rows that the database has."""
 
+    def writer(self, path: Path) -> Load:
+        """Return a writer whose ledger is ``path``, not yet running."""
+        return Load(self, path)
+
     def argv(self, verb: str, *extra: str) -> list[str]:
         """Return the command line of a playbook."""
         program = str(Path(sys.executable).parent / "ansible-playbook")
         return [program, "-i", str(self.inventory), *self.beside, f"playbooks/{verb}.yml", *extra]
 
-    def environment(self) -> dict[str, str]:
-        """Return the controller's environment."""
+    def environment(self, verb: str = "") -> dict[str, str]:
+        """Return the controller's environment, for the playbook ``verb`` or something else."""
+        strategy = "linear" if verb == "switchover" else self.strategy
+        # mitogen wants a host to be ready for it by then, and OpenSSH only to connect.
+        patient = {"ANSIBLE_TIMEOUT": "60"} if strategy == "dbops_fast" else {}
         here = str(Path(sys.executable).parent)
         return {
             **os.environ,
             "PATH": f"{here}:{os.environ['PATH']}",
             "ANSIBLE_CONFIG": str(fleet.CHECKOUT / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_STRATEGY": self.strategy,
+            "ANSIBLE_STRATEGY": strategy,
+            # A fleet's facts are gathered once: half a second of each host for each of 150 plays.
+            "ANSIBLE_CACHE_PLUGIN": "jsonfile",
+            "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(self.lab.state / "facts"),
+            **patient,
         }
 
     def run_play(self, verb: str, *extra: str, ok: bool = True) -> Play:
         """Run a playbook to its end; an AssertionError shows its last lines when it failed."""
         done = subprocess.run(
-            self.argv(verb, *extra), cwd=fleet.CHECKOUT, env=self.environment(), text=True,
+            self.argv(verb, *extra), cwd=fleet.CHECKOUT, env=self.environment(verb), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
         play = Play(done.returncode, done.stdout)
         assert not ok or play.status == 0, f"{verb}.yml failed:\n{play.last_lines}"
         return play
+
+    def migrate(self, step: str, to: str, *extra: str, ok: bool = True) -> Play:
+        """Run one step of a migration to the cluster ``to``."""
+        about = {"to": to, "step": step}
+        given = [w for k, v in about.items() for w in ("-e", f"{self.engine}_migrate_{k}={v}")]
+        return self.run_play("migrate", *given, *extra, ok=ok)
 
     def run(self, host: str, *argv: str, user: str = "root", seconds: float = 600) -> Done:
         """Run a command on ``host`` over SSH, whatever its exit status."""

@@ -96,7 +96,9 @@ def on_host(site: Site, host: str, secrets: Iterable[str]) -> tuple[list[str], l
         )
         logs = site.root(
             host,
-            "journalctl --no-pager -o export 2>/dev/null | grep -aFf /run/spying/words "
+            # Whatever the secret was: a module that was given one has told the journal.
+            "journalctl --no-pager -o export 2>/dev/null "
+            "| grep -aFf /run/spying/words -e \"'secret': True\" "
             "| cut -c1-200; grep -rlaFf /run/spying/words /var/log 2>/dev/null; true",
         )
     finally:

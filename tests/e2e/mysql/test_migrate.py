@@ -32,19 +32,17 @@ def two(site: Site) -> Iterator[Site]:
     yield both
     fleet.remove(wide, ("next1", "vault1"))
     fleet.up(site.lab)
-    site.run_play("site")
 
 
 @pytest.fixture
 def load(two: Site, tmp_path: Path) -> Load:
     """Return a writer that tries the hosts of both clusters, not yet running."""
-    return Load(two, tmp_path / "ledger.txt")
+    return two.writer(tmp_path / "ledger.txt")
 
 
 def migrate(site: Site, step: str, to: str = NEXT, ok: bool = True, confirm: str = "") -> Play:
-    """Run one step of the migration to the cluster ``to``."""
-    given = ("-e", f"mysql_migrate_to={to}", "-e", f"mysql_migrate_step={step}")
-    return site.run_play("migrate", *given, "-e", f"dbops_confirm={confirm or to}", ok=ok)
+    """Run one step of the migration, with the name that it asks for."""
+    return site.migrate(step, to, "-e", f"dbops_confirm={confirm or to}", ok=ok)
 
 
 def _at(site: Site, host: str, user: str = "flights_owner") -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import time
+from pathlib import Path
 
 import psycopg
 
@@ -144,6 +145,10 @@ class Site(PostgresqlFleet, hosts.Site):
         other = next(host for host in MEMBERS if host != primary)
         self.root(other, "rm -rf /var/lib/postgresql/*/main.set-aside-*")
         self.run_play("replicate", "-e", f"postgresql_replicate_rebuild={other}")
+
+    def writer(self, path: Path) -> Load:
+        """Return a writer whose ledger is ``path``, not yet running."""
+        return Load(self, path)
 
 
 class Load(hosts.Load):

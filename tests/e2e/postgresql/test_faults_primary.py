@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import psycopg
+import pytest
 
 from lab import faults, fleet
 from tests.e2e.hosts import wait
@@ -167,8 +168,11 @@ def test_a_cut_link_shows_as_growing_lag_and_heals_without_a_rebuild(load: Load)
     wait(lambda: site.root(standby, asked) == str(rows[0]), 20, "the standby has every row")
 
 
-def test_a_play_killed_in_the_middle_converges_when_run_again(load: Load) -> None:
+def test_a_play_killed_in_the_middle_converges_when_run_again(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site = load.site
+    monkeypatch.setattr(site, "strategy", "linear")  # all its processes are in one group
     site.root(
         "pg1", "rm /etc/pgbackrest/pgbackrest.conf; echo junk >> /etc/postgresql/*/main/pg_hba.conf"
     )
@@ -177,7 +181,7 @@ def test_a_play_killed_in_the_middle_converges_when_run_again(load: Load) -> Non
     with load.running():
         load.more(50)
         play = subprocess.Popen(
-            site.argv("site"), cwd=fleet.CHECKOUT, env=site.environment(), text=True,
+            site.argv("site"), cwd=fleet.CHECKOUT, env=site.environment("site"), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip

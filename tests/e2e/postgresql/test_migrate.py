@@ -13,7 +13,7 @@ import pytest
 from demo import flights, postgresql_data
 from lab import fleet
 from lab.fleet import Lab
-from tests.e2e.hosts import Play, wait
+from tests.e2e.hosts import wait
 from tests.e2e.postgresql.hosts import Load, Site
 
 NEXT = "flights-next"
@@ -38,13 +38,10 @@ def two(site: Site) -> Iterator[Site]:
     both = Site(wide)
     both.members = (*both.members, "next1")
     both.beside = ("-i", str(INVENTORY))
-    both.strategy = "dbops_fast"  # bare hosts by mitogen, too
     both.run_play("site")
-    both.strategy = "linear"
     yield both
     fleet.remove(wide, ("next1", "vault1"))
     fleet.up(site.lab)
-    site.run_play("site")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +68,7 @@ def ticketed(two: Site) -> Site:
 @pytest.fixture
 def load(ticketed: Site, tmp_path: Path) -> Load:
     """Return a writer that tries the hosts of both clusters, not yet running."""
-    return Load(ticketed, tmp_path / "ledger.txt")
+    return ticketed.writer(tmp_path / "ledger.txt")
 
 
 @pytest.fixture
@@ -81,12 +78,6 @@ def written(load: Load) -> Iterator[Site]:
         load.more(20)
         yield load.site
         load.more(20)
-
-
-def migrate(site: Site, step: str, to: str = NEXT, *extra: str, ok: bool = True) -> Play:
-    """Run one step of the migration to the cluster ``to``."""
-    given = ("-e", f"postgresql_migrate_to={to}", "-e", f"postgresql_migrate_step={step}")
-    return site.run_play("migrate", *given, *extra, ok=ok)
 
 
 def test_a_new_cluster_archives_from_the_start(two: Site) -> None:
@@ -99,7 +90,7 @@ def test_a_new_cluster_archives_from_the_start(two: Site) -> None:
 def test_a_table_that_could_not_be_followed_is_refused_before_anything(ticketed: Site) -> None:
     with psycopg.connect(ticketed.dsn("flights_owner"), autocommit=True) as connection:
         connection.execute("CREATE TABLE flights.bare (a int)")
-        play = migrate(ticketed, "start", ok=False)
+        play = ticketed.migrate("start", NEXT, ok=False)
         connection.execute("DROP TABLE flights.bare")
     assert play.status != 0
     assert "REPLICA IDENTITY FULL: flights.bare." in play.said
@@ -108,9 +99,9 @@ def test_a_table_that_could_not_be_followed_is_refused_before_anything(ticketed:
 
 def test_the_copy_follows_and_is_proven_while_a_client_writes(written: Site) -> None:
     site = written
-    migrate(site, "start")
-    migrate(site, "start")  # a second run finds all of it there
-    migrate(site, "prove")
+    site.migrate("start", NEXT)
+    site.migrate("start", NEXT)  # a second run finds all of it there
+    site.migrate("prove", NEXT)
     states = site.dbops("next1", "migrate", "status", "--json").json()
     assert states["proven_at"]
     flying, faring = sorted(states["databases"], key=lambda one: one["database"], reverse=True)
@@ -125,11 +116,11 @@ def test_one_changed_value_is_found(written: Site) -> None:
     change = "UPDATE flights.airlines SET name = name || {} WHERE carrier = 'UA'"
     sound = "UPDATE flights.airlines SET name = left(name, -1) WHERE carrier = 'UA'"
     sql(site, "next1", change.format("'!'"))
-    play = migrate(site, "prove", ok=False)
+    play = site.migrate("prove", NEXT, ok=False)
     sql(site, "next1", sound)
     assert "differ in 1 tables, the first is flights.airlines" in play.said
     confirm = ("-e", f"dbops_confirm={NEXT}")
-    play = migrate(site, "switch", NEXT, *confirm, ok=False)
+    play = site.migrate("switch", NEXT, *confirm, ok=False)
     assert "not proven equal" in play.said
 
 
@@ -153,16 +144,16 @@ def stalled(site: Site, host: str) -> Iterator[None]:
 
 def test_a_switch_that_cannot_end_leaves_the_writers_where_they_were(written: Site) -> None:
     site = written
-    migrate(site, "prove")
+    site.migrate("prove", NEXT)
     with stalled(site, "next1"):
-        play = migrate(site, "switch", NEXT, "-e", f"dbops_confirm={NEXT}", ok=False)
+        play = site.migrate("switch", NEXT, "-e", f"dbops_confirm={NEXT}", ok=False)
     assert "did not arrive within 15 s" in play.said
     assert "takes writes as before" in play.said
     assert site.writable() != "next1"
 
 
 def test_the_switch_asks_for_the_name(ticketed: Site) -> None:
-    play = migrate(ticketed, "switch", NEXT, "-e", "dbops_confirm=flights", ok=False)
+    play = ticketed.migrate("switch", NEXT, "-e", "dbops_confirm=flights", ok=False)
     assert "repeat the command with -e dbops_confirm=CLUSTER" in play.said
 
 
@@ -170,8 +161,8 @@ def test_writers_move_and_nothing_is_lost(load: Load) -> None:
     site = load.site
     with load.running():
         load.more(20)
-        migrate(site, "prove")
-        migrate(site, "switch", NEXT, "-e", f"dbops_confirm={NEXT}")
+        site.migrate("prove", NEXT)
+        site.migrate("switch", NEXT, "-e", f"dbops_confirm={NEXT}")
         load.more(100)
     assert site.writable() == "next1"
     state = site.dbops("next1", "migrate", "status", "--json").json()
@@ -201,13 +192,13 @@ def test_the_way_back_loses_nothing_though_its_first_switch_is_killed(load: Load
       WHERE setrole = 0 AND setconfig::text ~ 'read_only=on'"""
     with load.running():
         load.more(20)
-        migrate(site, "prove", "flights")
+        site.migrate("prove", "flights")
         with stalled(site, old), ThreadPoolExecutor(1) as pool:
-            killed = pool.submit(migrate, site, *back, ok=False)
+            killed = pool.submit(site.migrate, *back, ok=False)
             wait(lambda: site.ask("next1", closed) == "2", 90, "the switch to close next1")
             site.root(old, "kill -9 $(pgrep -f '[d]bops migrate switch')")
             assert killed.result().status != 0
-        migrate(site, *back)
+        site.migrate(*back)
         load.more(100)
     assert site.writable() != "next1"
     load.nothing_lost()
@@ -218,7 +209,7 @@ def test_the_way_back_loses_nothing_though_its_first_switch_is_killed(load: Load
 
 
 def test_finish_leaves_nothing_behind(ticketed: Site) -> None:
-    migrate(ticketed, "finish", "flights", "-e", "dbops_confirm=flights")
+    ticketed.migrate("finish", "flights", "-e", "dbops_confirm=flights")
     for host in (ticketed.writable(), "next1"):
         assert ticketed.ask(host, LEFTOVERS) == "0", host
         for database in ("flights", "fares"):

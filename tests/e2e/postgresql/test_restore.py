@@ -43,7 +43,7 @@ def test_to_a_time_then_to_the_newest_then_discard(load: Load) -> None:
     assert not lost_early, f"{len(lost_early)} writes from before the point in time are lost"
     assert load.lost(), "nothing was undone: that was no restore to an earlier time"
 
-    after = Load(site, load.ledger.with_name("after.txt"))
+    after = site.writer(load.ledger.with_name("after.txt"))
     with after.running():
         after.more(200)
     site.run_play("restore", *_CONFIRM)

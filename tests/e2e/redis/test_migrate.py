@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from redis import RedisError
 
-from demo import flights, redis_data
+from demo import redis_data
 from demo.redis_data import Application
 from lab import fleet
 from tests.e2e.hosts import Play
-from tests.e2e.redis.hosts import CLUSTER, Load, Site
+from tests.e2e.redis.hosts import CLUSTER, ROWS, Site
 
 NEXT = "flights-next"
 INVENTORY = fleet.CHECKOUT / "inventories" / "migrate-redis"
@@ -31,7 +31,6 @@ def two(site: Site) -> Iterator[Site]:
     yield both
     fleet.remove(wide, ("next1", "vault1"))
     fleet.up(site.lab)
-    site.run_play("site")
 
 
 def _next(site: Site) -> Application:
@@ -40,10 +39,9 @@ def _next(site: Site) -> Application:
     return replace(site.application(), sentinels=sentinels, cluster=NEXT)
 
 
-def migrate(site: Site, step: str, to: str = NEXT, ok: bool = True) -> Play:
-    """Run one step of the migration to the cluster ``to``."""
-    given = ("-e", f"redis_migrate_to={to}", "-e", f"redis_migrate_step={step}")
-    return site.run_play("migrate", *given, "-e", f"dbops_confirm={to}", ok=ok)
+def migrate(site: Site, step: str, to: str = NEXT, ok: bool = True, confirm: str = "") -> Play:
+    """Run one step of the migration, with the name that it asks for."""
+    return site.migrate(step, to, "-e", f"dbops_confirm={confirm or to}", ok=ok)
 
 
 def _written(application: Application) -> set[int]:
@@ -52,14 +50,13 @@ def _written(application: Application) -> set[int]:
 
 
 def test_the_switch_asks_for_the_name(two: Site) -> None:
-    given = ("-e", f"redis_migrate_to={NEXT}", "-e", "redis_migrate_step=switch")
-    play = two.run_play("migrate", *given, "-e", f"dbops_confirm={CLUSTER}", ok=False)
+    play = migrate(two, "switch", ok=False, confirm=CLUSTER)
     assert play.status != 0
     assert "exact name" in play.said
 
 
 def test_there_and_back_loses_nothing(two: Site, tmp_path: Path) -> None:
-    load = Load(two, tmp_path / "ledger.txt")
+    load = two.writer(tmp_path / "ledger.txt")
     with load.running():
         load.more(50)
         migrate(two, "start")
@@ -72,7 +69,7 @@ def test_there_and_back_loses_nothing(two: Site, tmp_path: Path) -> None:
     lost = set(load.acknowledged) - there
     assert not lost, f"{len(lost)} of {len(load.acknowledged)} acknowledged writes are lost"
     with _next(two).connect() as client:
-        assert redis_data.counts(client) == flights.ROWS
+        assert redis_data.counts(client) == ROWS
         client.hset(redis_data.JOURNAL, "1", "written on the other side")
     with pytest.raises(RedisError), two.application().connect() as client:
         client.hset(redis_data.JOURNAL, "2", "written where nobody should")
@@ -81,6 +78,6 @@ def test_there_and_back_loses_nothing(two: Site, tmp_path: Path) -> None:
     migrate(two, "switch", CLUSTER)
     with two.application().connect() as client:
         assert client.hget(redis_data.JOURNAL, "1") == b"written on the other side"
-        assert redis_data.counts(client) == flights.ROWS
+        assert redis_data.counts(client) == ROWS
     migrate(two, "finish", CLUSTER)
     two.wait_whole()

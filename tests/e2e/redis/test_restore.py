@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from demo import flights, redis_data
-from tests.e2e.redis.hosts import CLUSTER, Load, Site
+from demo import redis_data
+from tests.e2e.redis.hosts import CLUSTER, ROWS, Load, Site
 
 _CONFIRM = ("-e", f"dbops_confirm={CLUSTER}")
 
@@ -21,7 +21,7 @@ def _set_aside(site: Site, host: str) -> list[str]:
 def _whole_again(site: Site) -> None:
     site.wait_whole()
     with site.application().connect() as client:
-        assert redis_data.counts(client) == flights.ROWS
+        assert redis_data.counts(client) == ROWS
 
 
 def test_to_a_time_then_to_the_newest_then_discard(load: Load) -> None:
@@ -41,7 +41,7 @@ def test_to_a_time_then_to_the_newest_then_discard(load: Load) -> None:
     assert not early, f"{len(early)} writes from before the point in time are lost"
     assert load.lost(), "nothing was undone: that was no restore to an earlier time"
 
-    after = Load(site, load.ledger.with_name("after.txt"))
+    after = site.writer(load.ledger.with_name("after.txt"))
     with after.running():
         after.more(200)
     site.run_play("restore", *_CONFIRM)

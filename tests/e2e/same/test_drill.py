@@ -32,7 +32,7 @@ def test_a_drill_needs_no_production_host(load: Load) -> None:
     assert record["proven"] is True
     assert record["tables"]
     assert all(table["equal"] for table in record["tables"])
-    assert sum(table["rows_expected"] for table in record["tables"]) > 300_000
+    assert sum(table["rows_expected"] for table in record["tables"]) >= sum(site.rows.values())
     assert 0 <= record["rpo_seconds"] <= record["rpo_objective_seconds"]
     assert 0 < record["rto_seconds"] <= record["rto_objective_seconds"]
     assert _scratch_is_gone(site)

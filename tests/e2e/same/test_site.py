@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from lab import fleet
 from tests.e2e.hosts import Site
 from tests.e2e.state import changes, state
@@ -17,13 +15,6 @@ def test_a_second_run_changes_nothing(whole: Site) -> None:
     before = state(whole)
     whole.converged()
     assert changes(before, state(whole)) == []
-
-
-def test_mitogen_finds_nothing_to_change_either(
-    whole: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(whole, "strategy", "dbops_fast")
-    whole.converged()
 
 
 def test_a_check_of_a_converged_fleet_has_nothing_to_tell(whole: Site) -> None:
