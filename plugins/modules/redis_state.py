@@ -35,6 +35,9 @@ options:
         default: ""
   cluster: {description: Name under which Sentinel knows the cluster., type: str, required: true}
   state_file: {description: File that the server rewrites., type: path, required: true}
+  migration_file:
+    description: File with the settings that hold while a migration needs them.
+    type: path
 author: dbops
 """
 
@@ -52,6 +55,11 @@ EXAMPLES = r"""
 RETURN = r"""
 container: {description: Whether the host shares its kernel., type: bool, returned: always}
 initialized: {description: Whether the server was set up once., type: bool, returned: always}
+held:
+  description: Names of the settings that a migration holds.
+  type: list
+  elements: str
+  returned: always
 replicaof: {description: "Primary in the state file, C(host port).", type: str, returned: always}
 running: {description: Whether the server answers., type: bool, returned: always}
 problem: {description: Why it does not., type: str, returned: always}
@@ -92,11 +100,12 @@ ARGUMENTS: dict[str, Any] = {
     "login": {**LOGIN, "required": True},
     "sentinel": LOGIN,
     "state_file": {"type": "path", "required": True},
+    "migration_file": {"type": "path"},
 }
 
 
-def read_line(path: str) -> str | None:
-    """Return the only line of a file, or None when there is no such file."""
+def content(path: str) -> str | None:
+    """Return what a file holds, or None when there is no such file."""
     try:
         with open(path, encoding="utf-8") as stream:
             return stream.read().strip()
@@ -104,9 +113,15 @@ def read_line(path: str) -> str | None:
         return None
 
 
+def held(path: str | None) -> list[str]:
+    """Return the names of the settings in the file of a migration."""
+    lines = ((path and content(path)) or "").splitlines()
+    return [line.split()[0] for line in lines if line and not line.startswith("#")]
+
+
 def remembered(path: str) -> str | None:
     """Return whom the state file names as primary; "" when nobody, None when it is not there."""
-    text = read_line(path)
+    text = content(path)
     if text is None:
         return None
     lines = [line.split() for line in text.splitlines()]
@@ -169,6 +184,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
         replicaof = remembered(module.params["state_file"])
+        migrating = held(module.params["migration_file"])
     except OSError as error:
         module.fail_json(msg=f"The state of the server could not be read: {error}.")
     nothing: dict[str, Any] = {
@@ -183,7 +199,11 @@ def main() -> None:
         "sentinel_quorum": None,
     }
     nothing["container"] = os.path.exists("/run/systemd/container")
-    known = {"initialized": replicaof is not None, "replicaof": replicaof or ""}
+    known = {
+        "initialized": replicaof is not None,
+        "replicaof": replicaof or "",
+        "held": migrating,
+    }
     module.exit_json(changed=False, **{**nothing, **known, **server(module), **sentinel(module)})
 
 

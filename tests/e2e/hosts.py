@@ -167,6 +167,13 @@ class Site(Fleet, ABC):
         assert not ok or play.status == 0, f"{verb}.yml failed:\n{play.last_lines}"
         return play
 
+    def remove(self, *hosts: str) -> None:
+        """Remove some of the lab's hosts, and their facts: others may take their names."""
+        fleet.remove(self.lab, hosts)
+        for host in hosts:
+            for path in (self.lab.state / "facts").glob(f"*_{host}"):
+                path.unlink()
+
     def migrate(self, step: str, to: str, *extra: str, ok: bool = True) -> Play:
         """Run one step of a migration to the cluster ``to``."""
         about = {"to": to, "step": step}

@@ -2,7 +2,8 @@
 
 By replication: the receiving primary copies everything and follows, its content is proven equal,
 and writers are held for the moment that the switch takes. The side that was left follows in turn,
-so the way back is the same switch once more and loses nothing. Not carried: accounts and settings.
+so the way back is the same switch once more and loses nothing; one that cannot read what the newer
+server sends stays as it was left, closed. Not carried: accounts and settings.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ CLOSED_SECONDS = 24 * 3600.0
 """How long the side that was left stays closed by itself, until it follows."""
 
 _WHOLE = "all"
-_NEVER = "255"
 
 
 def plan_migrate(target: Target, step: MigrateStep) -> Plan:
@@ -68,8 +68,7 @@ def _database(opts: Options, ours: Connection) -> MigratedDatabase:
                 behind = max(0, link.written(theirs) - link.applied(ours))
         except DbopsError:
             behind = None
-    settings = ours.config("min-replicas-to-write")
-    is_open = link.is_primary(ours) and settings.get("min-replicas-to-write") != _NEVER
+    is_open = link.is_primary(ours) and not link.is_closed(ours)
     copied = total if up or not follows else 0
     return MigratedDatabase(_WHOLE, follows, is_open, total, copied, 0, behind)
 
@@ -79,6 +78,8 @@ def _prepare(opts: Options, target: Target) -> Plan:
     name, theirs = link.there(opts)
     with theirs, link.here(opts) as ours:
         words = f"{name} answers as {opts.migrate_user}, {' '.join(link.product(theirs))}"
+        if link.unreadable(opts, theirs):
+            words += ", which the server here cannot follow"
         if "cluster" in ours.info("server").get("redis_mode", ""):
             raise Refused("This server is part of a Redis Cluster, which cannot be migrated so.")
     return [Action(f"see that the other cluster can be reached ({words})", lambda: None)]
@@ -91,6 +92,11 @@ def _start(opts: Options, target: Target) -> Plan:
         if not link.follows(opts, ours):
             if not link.is_primary(ours):
                 raise Refused("This member is a replica in its own cluster: run on its primary.")
+            if link.is_closed(ours):
+                raise Refused(
+                    "This cluster was left by a migration and takes no writes: remove "
+                    f"{link.HELD} beside its server's configuration and run provision first."
+                )
             link.require_readable(opts, theirs)
             _require_empty(ours)
             plan.append(
@@ -124,9 +130,9 @@ def _require_empty(ours: Connection) -> None:
 def _prove(opts: Options, target: Target) -> Plan:
     _, theirs = link.there(opts)
     with theirs, link.here(opts) as ours:
-        _require_following(opts, ours)
-        # An older server may follow the stream, and yet cannot read a copy to compare with.
+        # First, for it says why a side that was left by an upgrade follows nobody.
         link.require_readable(opts, theirs)
+        _require_following(opts, ours)
 
     def prove(tell: Progress) -> None:
         migrating.note(target, proven_at=None)
@@ -188,14 +194,14 @@ def _move(opts: Options, target: Target, tell: Progress) -> float:
                 f"The switch did not happen ({words}): the other cluster takes writes as before."
             ) from None
         tell("opening this cluster")
-        link.lead(target, ours)
+        link.lead(opts, target, ours)
         return time.monotonic() - began
 
 
 def _end_switch(opts: Options, target: Target) -> None:
     """Close the other side for good: the killed run may have left it to its time limit."""
     with link.here(opts) as ours:
-        link.restore_login(target, ours)
+        link.settle(opts, target, ours)
     _, theirs = link.there(opts)
     with theirs:
         theirs.ask("CLIENT", "PAUSE", int(CLOSED_SECONDS * 1000), "WRITE")
@@ -205,9 +211,15 @@ def _end_switch(opts: Options, target: Target) -> None:
 def _follow(opts: Options, target: Target) -> Plan:
     name, theirs = link.there(opts)
     with theirs, link.here(opts) as ours:
-        if link.follows(opts, ours):
+        if link.follows(opts, ours) or link.is_closed(ours):
             return []
         _require_left(ours, theirs)
+        why = link.unreadable(opts, theirs)
+    if why is not None:
+        # It might follow the stream for a while. At the first break it would want a copy, empty
+        # itself for it, and fail to load it, again and again.
+        stay = partial(_stay_closed, opts)
+        return [Action(f"close this cluster for good, with no way back ({why})", stay)]
 
     def follow(tell: Progress) -> None:
         with link.here(opts) as ours:
@@ -217,6 +229,13 @@ def _follow(opts: Options, target: Target) -> Plan:
             link.wait_in_step(ours, tell)
 
     return [migrating.watched(f"follow {name} from the switch on, for the way back", follow)]
+
+
+def _stay_closed(opts: Options) -> None:
+    with link.here(opts) as ours:
+        link.close(opts, ours)
+        # Writers that were held meanwhile are refused now.
+        ours.ask("CLIENT", "UNPAUSE")
 
 
 def _require_left(ours: Connection, theirs: Connection) -> None:
@@ -241,10 +260,9 @@ def _finish(opts: Options, target: Target) -> Plan:
         with link.here(opts) as ours:
             if link.follows(opts, ours):
                 # Closed it stays, so that nobody writes to it by mistake.
-                ours.ask("CONFIG", "SET", "min-replicas-to-write", _NEVER)
-                ours.ask("CONFIG", "SET", "min-replicas-max-lag", "10")
-                link.lead(target, ours)
-            link.restore_login(target, ours)
+                link.lead(opts, target, ours, closed=True)
+            else:
+                link.settle(opts, target, ours)
         migrating.note(target, switching=None, proven_at=None)
 
     return [Action("end the migration here", finish)]

@@ -1,16 +1,20 @@
 """The two sides of a migration: how each is reached, and how one follows the other.
 
 The receiving primary becomes a replica of the sending one. Its own log-in for replication is kept
-aside, in a file that only root reads, and comes back at the end.
+aside, in a file that only root reads, and comes back at the end. What a migration sets meanwhile is
+also in a file that the server reads last when it starts, and that the role leaves alone.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import pwd
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+from dbops import files
 from dbops.contract import Progress
 from dbops.engines.redis import client, rdb
 from dbops.engines.redis.client import Connection, text
@@ -19,7 +23,14 @@ from dbops.errors import CommandFailed, ConfigError, DbopsError, Refused, Unreac
 from dbops.targets import Target, read_secret
 
 SILENCE_SECONDS = 120.0
+HELD = "migration.conf"
+"""Beside the server's own configuration: what holds while a migration needs it."""
+
+NEVER = "255"
+"""So many replicas nobody has: a primary that wants them accepts no write."""
+
 _LOGIN = "migration.login"
+_KEPT = ("masteruser", "masterauth", "replica-priority")
 # The format of snapshots that each series writes for its replicas.
 FORMATS = {
     ("Redis", "7.0"): "REDIS0010",
@@ -85,32 +96,72 @@ def product(connection: Connection) -> tuple[str, str]:
     return "Redis", found.get("redis_version", "")
 
 
-def require_readable(opts: Options, theirs: Connection) -> None:
-    """Raise Refused, naming versions, when the server here cannot read what the other one sends."""
+def unreadable(opts: Options, theirs: Connection) -> str | None:
+    """Return why the server here cannot read what the other one sends, None when it can."""
     name, version = product(theirs)
     format_ = FORMATS.get((name, ".".join(version.split(".")[:2])))
-    if format_ is None or not rdb.readable(opts, format_):
+    if format_ is not None and rdb.readable(opts, format_):
+        return None
+    return (
+        f"The other cluster runs {name} {version}, whose format of data "
+        f"({format_ or 'not known'}) the {rdb.server_version(opts)} on this host cannot read"
+    )
+
+
+def require_readable(opts: Options, theirs: Connection) -> None:
+    """Raise Refused, naming versions, when the server here cannot read what the other one sends."""
+    if why := unreadable(opts, theirs):
         raise Refused(
-            f"The other cluster runs {name} {version}, whose format of data "
-            f"({format_ or 'not known'}) the {rdb.server_version(opts)} on this host cannot read: "
-            "migrate to the same or a newer server of its kind. Nothing was done."
+            f"{why}: migrate to the same or a newer server of its kind. Nothing was done."
         )
 
 
 def follow(opts: Options, target: Target, name: str, connection: Connection) -> None:
-    """Make the server here a replica of the member ``name`` of the other cluster."""
+    """Make the server here a replica of the member ``name`` of the other cluster.
+
+    The other cluster's Sentinels see it like any replica, and must not make it the primary.
+    """
     _keep_login(target, connection)
-    connection.ask("CONFIG", "SET", "masteruser", opts.migrate_user)
-    connection.ask("CONFIG", "SET", "masterauth", read_secret(opts.migrate_password_file))
+    secret = read_secret(opts.migrate_password_file)
+    held = {"masteruser": opts.migrate_user, "masterauth": secret, "replica-priority": "0"}
+    _hold(opts, connection, held)
     connection.ask("REPLICAOF", opts.migrate_hosts[name], opts.migrate_port)
     _remember(connection)
 
 
-def lead(target: Target, connection: Connection) -> None:
-    """Make the server here a primary again, with its own log-in for replication."""
+def lead(opts: Options, target: Target, connection: Connection, *, closed: bool = False) -> None:
+    """Make the server here a primary again, with its own log-in; ``closed`` it takes no writes."""
+    if closed:
+        close(opts, connection)
     connection.ask("REPLICAOF", "NO", "ONE")
-    restore_login(target, connection)
+    settle(opts, target, connection)
     _remember(connection)
+
+
+def close(opts: Options, connection: Connection) -> None:
+    """Let a primary refuse every write, also after a restart and a run of the role."""
+    _hold(opts, connection, {"min-replicas-to-write": NEVER, "min-replicas-max-lag": "10"})
+
+
+def is_closed(connection: Connection) -> bool:
+    """Tell whether a server was closed for good when a migration left it."""
+    return connection.config("min-replicas-to-write").get("min-replicas-to-write") == NEVER
+
+
+def _hold(opts: Options, connection: Connection, settings: Mapping[str, str]) -> None:
+    """Set what a migration needs, now and when the server is started again."""
+    if opts.config_file is not None:
+        path = opts.config_file.with_name(HELD)
+        lines = [f"{name} {_quoted(value)}\n" for name, value in settings.items()]
+        files.write(path, "# Managed by dbops migrate.\n" + "".join(lines))
+        if os.geteuid() == 0:
+            os.chown(path, 0, pwd.getpwnam(opts.os_user).pw_gid)
+    for name, value in settings.items():
+        connection.ask("CONFIG", "SET", name, value)
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _remember(connection: Connection) -> None:
@@ -122,22 +173,25 @@ def _keep_login(target: Target, connection: Connection) -> None:
     path = target.state_dir / _LOGIN
     if path.exists():
         return
-    found = connection.config("masteruser", "masterauth")
+    found = connection.config(*_KEPT)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     target.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
     with os.fdopen(os.open(path, flags, 0o600), "w") as file:
         json.dump(found, file)
 
 
-def restore_login(target: Target, connection: Connection) -> None:
-    """Give the server its own log-in for replication back, if a migration had replaced it."""
+def settle(opts: Options, target: Target, connection: Connection) -> None:
+    """Give the server its own log-in back and let nothing else hold, unless it was closed."""
+    if opts.config_file is not None and not is_closed(connection):
+        opts.config_file.with_name(HELD).unlink(missing_ok=True)
     path: Path = target.state_dir / _LOGIN
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    for name in ("masteruser", "masterauth"):
-        connection.ask("CONFIG", "SET", name, str(found.get(name, "")))
+    for name in _KEPT:
+        if name in found:
+            connection.ask("CONFIG", "SET", name, str(found[name]))
     path.unlink()
 
 

@@ -56,10 +56,16 @@ class Side:
             tls_replication="yes",
             masteruser="dbops_replication",
             masterauth="something-else-altogether",
+            include=str(self.folder / "migration*.conf"),
         )
         self.server.accounts = ("default off", ADMIN, MIGRATE)
         self.password = folder / "password"
         self.server.login = ("dbops_admin", self.password)
+
+    def restart(self) -> None:
+        """Stop the server properly and start it again."""
+        self.server.stop()
+        self.server.start()
 
     def target(self, other: Side, bin_dir: Path, flavor: str) -> Target:
         """Return this side's target."""
@@ -80,6 +86,7 @@ class Side:
                     "bin_dir": bin_dir,
                     "os_user": "root",
                     "data_dir": self.server.data,
+                    "config_file": self.folder / "server.conf",
                     "socket": self.server.socket,
                     "admin_password_file": self.password,
                     "ca_file": tls / "ca.crt",
@@ -230,9 +237,52 @@ def test_there_and_back_again(pair: Pair) -> None:
     pair.run(pair.sends, "finish")
     for side in (pair.old, pair.new):
         with side.server.connect() as connection:
-            assert connection.config("masterauth")["masterauth"] == "something-else-altogether"
-    with pair.new.server.connect() as connection, pytest.raises(CommandFailed, match="NOREPLICAS"):
+            assert connection.config("masterauth", "replica-priority") == {
+                "masterauth": "something-else-altogether",
+                "replica-priority": "100",
+            }
+    closed(pair.new)
+    pair.new.restart()
+    closed(pair.new)
+    assert not (pair.old.folder / link.HELD).exists()
+
+
+def closed(side: Side) -> None:
+    """See that a side is a primary that refuses writes."""
+    with side.server.connect() as connection, pytest.raises(CommandFailed, match="NOREPLICAS"):
         connection.ask("SET", "by mistake", 1)
+
+
+def test_what_a_migration_sets_holds_after_a_restart(pair: Pair) -> None:
+    pair.run(pair.receives, "start")
+    held = pair.new.folder / link.HELD
+    assert held.stat().st_mode & 0o777 == 0o640
+    pair.new.restart()
+    with pair.new.server.connect() as connection:
+        assert connection.config("masterauth", "replica-priority") == {
+            "masterauth": PASSWORD,
+            "replica-priority": "0",
+        }
+
+
+def test_a_side_that_cannot_read_the_newer_server_keeps_its_copy(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.run(pair.receives, "start", "prove", "switch")
+    keys = pair.old.server.run(("DBSIZE",))
+    monkeypatch.setattr(link, "unreadable", lambda opts, theirs: "it is newer")
+    pair.run(pair.sends, "follow")
+    closed(pair.old)
+    with pytest.raises(Refused, match="it is newer"):
+        pair.run(pair.sends, "prove")
+    pair.run(pair.sends, "follow", "finish")
+    pair.run(pair.receives, "finish")
+    pair.old.restart()
+    closed(pair.old)
+    assert pair.old.server.run(("DBSIZE",)) == keys
+    with pytest.raises(Refused, match="left by a migration"):
+        pair.run(pair.sends, "start")
+    assert not migrate.migration(pair.sends).databases[0].open
 
 
 def test_a_difference_forbids_the_switch(pair: Pair) -> None:
