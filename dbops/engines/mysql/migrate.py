@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from dbops import migrating
+from dbops import files, migrating
 from dbops.contract import MigratedDatabase, MigrateStep, Migration, Progress
 from dbops.engines.mysql import client, fingerprint, flavor, gtid, members, options, tables
 from dbops.engines.mysql import migrate_link as link
@@ -24,6 +24,9 @@ from dbops.errors import ConfigError, Refused, VerificationFailed
 from dbops.manifest import Fingerprint, compare
 from dbops.runner import Action, Plan
 from dbops.targets import Target
+
+CLOSED = "migration.closed"
+"""In the state directory: this side was left, and its service starts it read-only."""
 
 _SWITCH_SECONDS = 60.0
 _MOST_BEHIND_SECONDS = 30
@@ -190,13 +193,13 @@ def _switch(opts: Options, target: Target, ours: Connection) -> Plan:
         raise Refused(f"This cluster is {lag or 'an unknown number of'} seconds behind: wait.")
 
     def switch(tell: Progress) -> None:
-        pause = _move(opts, tell)
+        pause = _move(opts, target, tell)
         migrating.note_switch(target, pause)
 
     return [migrating.watched("move the writers to this cluster", switch)]
 
 
-def _move(opts: Options, tell: Progress) -> float:
+def _move(opts: Options, target: Target, tell: Progress) -> float:
     """Close the other side, wait for its last write, open this one; undo that on any failure."""
     with client.local(opts, timeout_seconds=0) as here, link.there(opts) as theirs:
         began = time.monotonic()
@@ -207,7 +210,10 @@ def _move(opts: Options, tell: Progress) -> float:
             link.stop(here)
             link.mark(opts, here)
         link.open_for_writing(here)
-        return time.monotonic() - began
+        pause = time.monotonic() - began
+        (target.state_dir / CLOSED).unlink(missing_ok=True)
+        link.forget(here)
+        return pause
 
 
 @contextmanager
@@ -244,6 +250,9 @@ def _follow(opts: Options, target: Target, ours: Connection) -> Plan:
 def _finish(opts: Options, target: Target, ours: Connection) -> Plan:
     def end() -> None:
         with client.local(opts, timeout_seconds=60) as here:
+            if members.following(here, members.MIGRATION) is not None and not link.is_open(here):
+                text = "A migration left this cluster: its service starts it read-only.\n"
+                files.write(target.state_dir / CLOSED, text, shared=True)
             link.remove(opts, here)
 
     return [Action("end the migration here", end)]

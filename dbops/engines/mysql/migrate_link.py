@@ -366,10 +366,15 @@ def marked(opts: Options, connection: Connection) -> Position:
     return gtid.parse(str(text))
 
 
-def remove(opts: Options, connection: Connection) -> None:
-    """Remove the connection and what it was set up with."""
+def forget(connection: Connection) -> None:
+    """Remove the connection: with one, even a stopped one, a server starts read-only."""
     if members.following(connection, NAME) is not None:
         stop(connection)
         client.rows(connection, client.sql("RESET SLAVE {n} ALL", n=_quoted()))
+
+
+def remove(opts: Options, connection: Connection) -> None:
+    """Remove the connection and what it was set up with."""
+    forget(connection)
     table = f"{quoted(opts.heartbeat_schema)}.{_MARK}"
     client.rows(connection, client.sql("DROP TABLE IF EXISTS {t}", t=table))

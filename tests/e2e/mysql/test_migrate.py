@@ -88,7 +88,13 @@ def test_there_and_back_loses_nothing(load: Load) -> None:
     load.nothing_lost()
     with pytest.raises(pymysql.Error):
         _write(two, "next1", 3)
+    links = two.ask("next1", "SHOW ALL SLAVES STATUS")
+    assert "\tYes\tYes\t" in links, f"the side that was left does not follow: {links}"
+    two.root(former, "systemctl restart mariadb")
+    assert _writable(two, former), "the primary came back read-only"
     migrate(two, "finish", CLUSTER)
+    two.root("next1", "systemctl restart mariadb")
+    assert not _writable(two, "next1"), "the side that was left came back open"
     with _at(two, former) as connection:
         assert mysql_data.counts(connection) == flights.ROWS
 

@@ -14,6 +14,7 @@ import pytest
 from dbops import runner
 from dbops.contract import MigrateStep
 from dbops.engines.mysql import ENGINE, client
+from dbops.engines.mysql.migrate import CLOSED
 from dbops.errors import CommandFailed, DbopsError, Refused, VerificationFailed
 from dbops.targets import Objectives, Target
 from tests.integration import ports
@@ -149,6 +150,7 @@ def test_there_and_back_without_a_lost_row(sides: tuple[Side, Side]) -> None:
         step(new, old, "prove")
         before = len(acknowledged)
         step(new, old, "switch")
+        assert new.member.rows("SHOW ALL SLAVES STATUS") == [], "a restart would close it"
         time.sleep(0.5)
         assert len(acknowledged) > before
         assert missing(new, list(acknowledged)) == set()
@@ -164,9 +166,15 @@ def test_there_and_back_without_a_lost_row(sides: tuple[Side, Side]) -> None:
     assert missing(old, acknowledged) == set()
     assert int(old.member.value("SELECT n FROM dbops.heartbeat")) == 1
     assert int(new.member.value("SELECT n FROM dbops.heartbeat")) == 2
+    step(new, old, "follow")
+    step(new, old, "prove")  # what was left follows again, as it did the first time
+    closed = new.target(old).state_dir / CLOSED
+    assert not closed.exists()
     for side, other in ((new, old), (old, new)):
         step(side, other, "finish")
         assert side.member.rows("SHOW ALL SLAVES STATUS") == []
+    assert closed.exists()
+    assert not (old.target(new).state_dir / CLOSED).exists()
 
 
 def test_a_difference_is_found_and_keeps_the_writers_where_they_are(
