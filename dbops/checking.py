@@ -128,6 +128,8 @@ def attempts(target: Target) -> Iterator[Check]:
     """Check how the last attempts on this host ended, and that stored files were read back."""
     noted = status.read(target)
     for kind, last in sorted(noted["kinds"].items()):
+        if "last_result" not in last:
+            continue  # the first one is running
         ok = last.get("last_result") == 1
         detail = str(last.get("last_attempt", "")) if ok else str(last.get("message", "failed"))
         yield Check(f"last {kind} backup succeeded", ok, detail, "mend it and take one by hand")

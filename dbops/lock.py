@@ -27,8 +27,7 @@ def hold(target: Target, what: str, wait_seconds: float = 0.0) -> Iterator[None]
     When another run holds it, waits for up to ``wait_seconds`` and then raises Busy, naming the
     holder's process id. Raises ConfigError when the lock file cannot be opened.
     """
-    path = _directory(target) / f"{what.replace(' ', '-')}.lock"
-    handle = _open(path)
+    handle = _open(_path(_directory(target), what))
     try:
         end = time.monotonic() + wait_seconds
         while not _taken(handle):
@@ -45,6 +44,28 @@ def hold(target: Target, what: str, wait_seconds: float = 0.0) -> Iterator[None]
         os.ftruncate(handle, 0)
     finally:
         os.close(handle)
+
+
+def held(target: Target, what: str) -> bool:
+    """Tell whether a run holds the lock now; False, too, where that cannot be found out.
+
+    Who takes the lock in the same moment must wait for a little (``wait_seconds``).
+    """
+    try:
+        handle = os.open(_path(target.state_dir, what), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _path(directory: Path, what: str) -> Path:
+    return directory / f"{what.replace(' ', '-')}.lock"
 
 
 def _taken(handle: int) -> bool:
@@ -74,8 +95,10 @@ def _open(path: Path) -> int:
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         os.close(handle)
         raise ConfigError(f"The lock file {path} is not a plain file: remove it and run again.")
+    owner = path.parent.stat()
     if os.geteuid() == 0:
         # A lock made by root must not shut out the timer that runs as the directory's owner.
-        owner = path.parent.stat()
         os.fchown(handle, owner.st_uid, owner.st_gid)
+    elif found.st_uid == os.geteuid() and owner.st_gid in os.getgroups():
+        os.fchown(handle, -1, owner.st_gid)  # who may look into the directory may look at it
     return handle

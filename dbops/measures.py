@@ -184,7 +184,7 @@ def _kind(method: str, kind: str, found: dict[str, Any], interval: float) -> Ite
         (
             "last_result",
             _number(found.get("last_result")),
-            "Whether the last attempt of this type succeeded.",
+            "Whether the last attempt of this type that has ended succeeded; a killed one did not.",
         ),
         (
             "last_duration_seconds",

@@ -1,14 +1,16 @@
 """What the last attempts came to: ``backup-status.json`` in the state directory, for metrics.
 
 ``{"schema_version": 1,
-"kinds": {kind: {"last_attempt": time, "last_result": 0 or 1, "last_success": time or null,
-"duration_seconds": n, "bytes_read": n, "bytes_stored": n, "backup_id": text, "message": text}},
+"kinds": {kind: {"last_attempt": time, "running": bool, "last_result": 0 or 1, "last_success": time
+or null, "duration_seconds": n, "bytes_read": n, "bytes_stored": n, "backup_id": text, "message":
+text}},
 "verify": {"last_attempt", "last_result", "last_success", "files_checked", "problems": [text],
 "sound": [backup id]},
 "catalogue": {"retained": n, "full": n, "chain_length": n, "encrypted": bool,
 "oldest": time or null, "newest": time or null, "newest_backup": id or null},
 "prune": {"last_success": time}}``.
-Times are ISO 8601 in UTC.
+Times are ISO 8601 in UTC. ``last_result`` is that of the last attempt that has ended, also by being
+killed; one that runs has changed nothing but ``last_attempt`` so far.
 """
 
 from __future__ import annotations
@@ -23,13 +25,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dbops import files
+from dbops import files, lock
 from dbops.contract import Backup, Catalogue, VerifyResult
 from dbops.errors import DbopsError
 from dbops.manifest import Kind, Manifest
 from dbops.targets import Target, ensure_private_dir
 
 SCHEMA = 1
+_LOOK_SECONDS = 10.0
+"""Whoever reads the status holds the lock of a running attempt for a moment."""
 
 
 def path(target: Target) -> Path:
@@ -45,7 +49,15 @@ def read(target: Target) -> dict[str, Any]:
         data = {}
     status: dict[str, Any] = data if isinstance(data, dict) else {}
     sections: dict[str, Any] = {"kinds": {}, "verify": {}, "catalogue": {}, "prune": {}}
-    return {"schema_version": SCHEMA} | sections | status
+    status = {"schema_version": SCHEMA} | sections | status
+    for kind, last in status["kinds"].items():
+        if last.get("running") and not lock.held(target, _attempt(kind)):
+            last.update(running=False, last_result=0, message="did not end")
+    return status
+
+
+def _attempt(kind: str) -> str:
+    return f"{kind} attempt"
 
 
 def update(target: Target, section: str, changes: dict[str, Any], kind: str | None = None) -> None:
@@ -73,7 +85,7 @@ def _guard(target: Target) -> Iterator[None]:
 
 @contextmanager
 def recorded(target: Target, kind: Kind) -> Iterator[Callable[[Manifest], None]]:
-    """Write an attempt down before it starts, as failed, so that a killed one counts as failed.
+    """Write down that an attempt runs, and how it ended; a killed one counts as failed.
 
     Yields a function that is told the manifest of the backup once it is complete; without that the
     attempt stays a failed one.
@@ -82,27 +94,30 @@ def recorded(target: Target, kind: Kind) -> Iterator[Callable[[Manifest], None]]
     complete: list[Manifest] = []
 
     def note(result: int, message: str, **more: object) -> None:
-        changes = {"last_attempt": start, "last_result": result, "message": message, **more}
+        changes = {"running": False, "last_result": result, "message": message, **more}
         update(target, "kinds", changes, kind=kind)
 
     start = datetime.now(UTC).isoformat(timespec="seconds")
-    note(0, "did not end")
-    try:
-        yield complete.append
-    except BaseException as error:
-        message = str(error) if isinstance(error, DbopsError) else "was interrupted"
-        note(0, message, duration_seconds=round(time.monotonic() - began, 1))
-        raise
-    for manifest in complete:
-        note(
-            1,
-            "",
-            last_success=manifest.stop.isoformat(timespec="seconds"),
-            duration_seconds=round(time.monotonic() - began, 1),
-            bytes_read=manifest.bytes_read,
-            bytes_stored=manifest.bytes_stored,
-            backup_id=manifest.backup_id,
-        )
+    with lock.hold(target, _attempt(kind), _LOOK_SECONDS):
+        update(target, "kinds", {"running": True, "last_attempt": start}, kind=kind)
+        try:
+            yield complete.append
+        except BaseException as error:
+            message = str(error) if isinstance(error, DbopsError) else "was interrupted"
+            note(0, message, duration_seconds=round(time.monotonic() - began, 1))
+            raise
+        if not complete:
+            note(0, "did not end")
+        for manifest in complete:
+            note(
+                1,
+                "",
+                last_success=manifest.stop.isoformat(timespec="seconds"),
+                duration_seconds=round(time.monotonic() - began, 1),
+                bytes_read=manifest.bytes_read,
+                bytes_stored=manifest.bytes_stored,
+                backup_id=manifest.backup_id,
+            )
 
 
 def note_catalogue(target: Target, catalogue: Catalogue, encrypted: bool) -> None:

@@ -89,3 +89,12 @@ def test_links_are_refused(write_target: WriteTarget) -> None:
     with pytest.raises(ConfigError), lock.hold(target, "restore"):
         pass
     assert elsewhere.read_text() == "precious"
+
+
+def test_who_looks_sees_whether_it_is_held_and_disturbs_nobody(write_target: WriteTarget) -> None:
+    target = write_target()
+    assert not lock.held(target, "backup")
+    with lock.hold(target, "backup"):
+        assert lock.held(target, "backup")
+        assert lock.held(target, "backup")
+    assert not lock.held(target, "backup")
