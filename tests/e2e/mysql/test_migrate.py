@@ -30,7 +30,7 @@ def two(site: Site) -> Iterator[Site]:
     both.beside = ("-i", str(INVENTORY))
     both.run_play("site")
     yield both
-    fleet.remove(wide, ("next1", "vault1"))
+    both.remove("next1", "vault1")
     fleet.up(site.lab)
 
 
