@@ -193,38 +193,40 @@ def _ensure_network(lab: Lab) -> None:
 def _create(lab: Lab, host: str, image: str) -> None:
     name = lab.container(host)
     _remove([name])
-    volumes = []
-    for part in ("archives", "lists"):
-        source = _apt_cache(lab.release, host, part)
-        volumes += [
-            "--volume",
-            f"{source}:/var/{'cache' if part == 'archives' else 'lib'}/apt/{part}",
-        ]
-    podman(
-        "run",
-        "--detach",
-        "--name",
-        name,
-        "--hostname",
-        host,
-        "--privileged",
-        "--runtime",
-        "crun",
-        "--systemd=always",
-        "--pids-limit=-1",
-        "--network",
-        lab.prefix,
-        "--network-alias",
-        host,
-        "--ip",
-        lab.address(host),
-        "--mac-address",
-        lab.hardware_address(host),
-        "--label",
-        f"dbops-lab={lab.prefix}",
-        *volumes,
-        image,
-    )
+    # From the choice of the folders until they show as mounted: another lab would take them, too.
+    with machine.turn("package-caches"):
+        volumes = []
+        for part in ("archives", "lists"):
+            source = _apt_cache(lab.release, host, part)
+            volumes += [
+                "--volume",
+                f"{source}:/var/{'cache' if part == 'archives' else 'lib'}/apt/{part}",
+            ]
+        podman(
+            "run",
+            "--detach",
+            "--name",
+            name,
+            "--hostname",
+            host,
+            "--privileged",
+            "--runtime",
+            "crun",
+            "--systemd=always",
+            "--pids-limit=-1",
+            "--network",
+            lab.prefix,
+            "--network-alias",
+            host,
+            "--ip",
+            lab.address(host),
+            "--mac-address",
+            lab.hardware_address(host),
+            "--label",
+            f"dbops-lab={lab.prefix}",
+            *volumes,
+            image,
+        )
 
 
 def _note_identities(lab: Lab) -> None:

@@ -1,0 +1,39 @@
+"""Labs that make their hosts at the same time."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lab import fleet
+from lab.fleet import Lab
+from lab.machine import podman
+
+
+@pytest.fixture
+def two() -> Iterator[tuple[Lab, ...]]:
+    """Return two labs of one host each, not yet up, whose hosts have the same name."""
+    name = os.environ.get("DBOPS_LAB", "test")
+    labs = tuple(Lab(f"{name}-{which}", "bookworm", (), ("twin",)) for which in ("one", "two"))
+    yield labs
+    for lab in labs:
+        fleet.down(lab)
+
+
+def _folders(lab: Lab) -> set[str]:
+    """Return the folders of the machine that the lab's host has in itself."""
+    about = json.loads(podman("inspect", lab.container("twin")))[0]
+    return {mount["Source"] for mount in about["Mounts"]}
+
+
+def test_none_shares_its_lists_of_packages(two: tuple[Lab, ...]) -> None:
+    """One would take the lists that the other is just fetching for whole."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(fleet.up, two))
+    one, other = (_folders(lab) for lab in two)
+    assert len(one) == len(other) == 2
+    assert not one & other
