@@ -25,6 +25,7 @@ FLEETS = {
 }
 _ALL = tuple(host for hosts in FLEETS.values() for host in hosts)
 _SUBNET = "10.117.{slot}"
+_PACKAGES = "dbops-packages"
 START_SECONDS = 180  # three, on a machine with nothing else to do
 
 
@@ -193,15 +194,9 @@ def _ensure_network(lab: Lab) -> None:
 def _create(lab: Lab, host: str, image: str) -> None:
     name = lab.container(host)
     _remove([name])
-    # From the choice of the folders until they show as mounted: another lab would take them, too.
-    with machine.turn("package-caches"):
-        volumes = []
-        for part in ("archives", "lists"):
-            source = _apt_cache(lab.release, host, part)
-            volumes += [
-                "--volume",
-                f"{source}:/var/{'cache' if part == 'archives' else 'lib'}/apt/{part}",
-            ]
+    # From the choice of a folder until it shows as taken: another lab would choose it, too.
+    with machine.turn("packages"):
+        packages = _package_folder(lab.release, host)
         podman(
             "run",
             "--detach",
@@ -224,7 +219,12 @@ def _create(lab: Lab, host: str, image: str) -> None:
             lab.hardware_address(host),
             "--label",
             f"dbops-lab={lab.prefix}",
-            *volumes,
+            "--label",
+            f"{_PACKAGES}={packages}",
+            "--volume",
+            f"{packages}/archives:/var/cache/apt/archives",
+            "--volume",
+            f"{packages}/lists:/var/lib/apt/lists",
             image,
         )
 
@@ -243,18 +243,17 @@ def _note_identities(lab: Lab) -> None:
     (lab.state / "identities").write_text(json.dumps(mine))
 
 
-def _apt_cache(release: str, host: str, part: str) -> Path:
-    mounted = podman("ps", "--format", "{{.Mounts}}", "--no-trunc")
-    inspected = podman("ps", "--quiet").split()
-    if inspected:
-        mounted = podman("inspect", "--format", "{{range .Mounts}}{{.Source}} {{end}}", *inspected)
-    used = set(mounted.split())
+def _package_folder(release: str, host: str) -> Path:
+    """Return a folder for what apt downloads, which no host has, be it up or not."""
+    found = podman("ps", "--all", "--format", f'{{{{index .Labels "{_PACKAGES}"}}}}')
+    taken = set(found.splitlines())
     for number in range(1, 20):
-        folder = machine.CACHE / "apt" / release / f"{host}-{number}" / part
-        if str(folder) not in used:
-            if not folder.exists():
-                (folder / "partial").mkdir(parents=True)
-                os.utime(folder, (0, 0))  # apt's module takes a new folder for fresh lists
+        folder = machine.CACHE / "apt" / release / f"{host}-{number}"
+        if str(folder) not in taken:
+            for part in ("archives", "lists"):
+                if not (folder / part).exists():
+                    (folder / part / "partial").mkdir(parents=True)
+                    os.utime(folder / part, (0, 0))  # apt's module takes a new one for fresh lists
             return folder
     raise LabError(f"twenty labs already use a package cache for {host}.")
 

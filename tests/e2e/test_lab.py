@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lab import fleet
+from lab import faults, fleet
 from lab.fleet import Lab
 from lab.machine import podman
 
@@ -37,3 +37,10 @@ def test_none_shares_its_lists_of_packages(two: tuple[Lab, ...]) -> None:
     one, other = (_folders(lab) for lab in two)
     assert len(one) == len(other) == 2
     assert not one & other
+
+
+def test_a_host_that_is_off_keeps_its_own(two: tuple[Lab, ...]) -> None:
+    fleet.up(two[0])
+    faults.kill(two[0], "twin")
+    fleet.up(two[1])
+    assert not _folders(two[0]) & _folders(two[1])
