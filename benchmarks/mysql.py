@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from benchmarks.measuring import RUNS, Hosts, Row, interleaved
 from demo.mysql import MysqlFleet
 
@@ -83,9 +85,18 @@ class Bench(Hosts):
 
     def restore(self) -> float:
         """Restore the newest backup and its log through dbops, until it accepts writes."""
+        return self._restored()
+
+    def restore_alone(self) -> float:
+        """Restore the newest full backup through dbops as it was, as by hand: without later log."""
+        said = self.on(REPOSITORY, f"{AS_REPOSITORY} dbops backup list --json")
+        full = [one for one in json.loads(said)["backups"] if one["kind"] == "full"]
+        return self._restored("--point", full[-1]["manifest"]["stop_point"])
+
+    def _restored(self, *point: str) -> float:
         self._stop()
-        words = f"dbops restore run --cluster {CLUSTER} --confirm {CLUSTER}"
-        return self.timed(PRIMARY, f"{words}; {_WRITABLE}")
+        words = ("dbops", "restore", "run", "--cluster", CLUSTER, "--confirm", CLUSTER, *point)
+        return self.timed(PRIMARY, f"{' '.join(words)}; {_WRITABLE}")
 
     def fetch_bare(self) -> None:
         """Let the primary read the bare repository: the same files, by the same SFTP."""
@@ -143,6 +154,9 @@ def _restore(bench: Bench) -> list[Row]:
     ours, peer = interleaved(bench.restore, bench.restore_by_hand)
     what = "MariaDB: restore with its log, against one by hand without, s"
     rows = [Row(what, ours, peer, "1.05")]
+    alone, peer = interleaved(bench.restore_alone, bench.restore_by_hand)
+    what = "MariaDB: restore to a backup's own GTID, against one by hand, s"
+    rows.append(Row(what, alone, peer, "1.05"))
     loads = [bench.load_dump() for _ in range(RUNS)]
     what = "MariaDB: restore with its log, against loading a mariadb-dump, s"
     return [*rows, Row(what, ours, loads, "below 1")]
