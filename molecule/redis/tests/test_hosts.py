@@ -92,7 +92,8 @@ def test_a_converged_fleet_has_no_drift(host) -> None:
     done = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), "-i", INVENTORY,
          "playbooks/site.yml", "--check", "--diff", "-e", f"redis_flavor={FLAVOR}"],
-        env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
+        env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1",
+             "ANSIBLE_STRATEGY": "dbops_fast"},
         cwd=CHECKOUT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]
