@@ -321,6 +321,11 @@ def test_a_missing_pack_is_found(repo: Repository) -> None:
     assert any(hit.snapshot_id in problem for problem in problems)
 
 
+def writes(repo: Repository, snapshot_id: str) -> tuple[Callable[[], object], ...]:
+    """Return each way of changing a repository, to be tried."""
+    return lambda: repo.save_text("x", "a"), lambda: repo.forget([snapshot_id]), repo.prune
+
+
 @pytest.mark.skipif(not SFTP_SERVER.exists(), reason="needs openssh-sftp-server")
 def test_a_reader_by_sftp_reads_and_cannot_write(repo: Repository, tmp_path: Path) -> None:
     saved = repo.save_text("text", "a")
@@ -334,19 +339,11 @@ def test_a_reader_by_sftp_reads_and_cannot_write(repo: Repository, tmp_path: Pat
     assert ids(reader) == [saved.snapshot_id]
     assert reader.read_text(saved.snapshot_id, "a") == "text"
     assert reader.check().problems == ()
-    for act in (
-        lambda: reader.save_text("x", "a"),
-        lambda: reader.forget([saved.snapshot_id]),
-        reader.prune,
-    ):
+    for act in writes(reader, saved.snapshot_id):
         with pytest.raises(Refused, match="only read from this host"):
             act()
     taken_over = Repository(reader.location, repo.password_file, sftp_command=server)
-    acts: tuple[Callable[[], object], ...] = (
-        lambda: taken_over.save_text("x", "a"),
-        lambda: taken_over.forget([saved.snapshot_id]),
-        taken_over.prune,
-    )
+    acts = writes(taken_over, saved.snapshot_id)
     with ThreadPoolExecutor() as pool:  # restic tries each again for most of a minute
         for refused in [pool.submit(act) for act in acts]:
             assert isinstance(refused.exception(), DbopsError)
@@ -364,7 +361,7 @@ def test_ssh_that_does_not_answer_is_unreachable(repo: Repository, tmp_path: Pat
     command = " ".join(reader.command("snapshots").argv)
     for part in ("BatchMode=yes", "StrictHostKeyChecking=yes", "UserKnownHostsFile="):
         assert part in command
-    if shutil.which("ssh") is None or subprocess.run(["true"], check=False).returncode:
+    if shutil.which("ssh") is None:
         pytest.skip("needs ssh")
     with pytest.raises(DbopsError, match="cannot be reached"):
         reader.snapshots()
