@@ -16,7 +16,7 @@ from dbops import engines, targets
 from dbops.targets import Target
 from tests.contract import fake_engine
 
-_BY_DIRECTORY = ("unit", "contract", "integration", "e2e")
+_BY_DIRECTORY = ("unit", "contract", "integration", "e2e", "attacks")
 
 WriteTarget = Callable[..., Target]
 
@@ -38,7 +38,7 @@ class ByFleet(LoadScopeScheduling):  # type: ignore[misc] # it has no types
     def _split_scope(self, nodeid: str) -> str:
         """Return the name of the group that a test belongs to."""
         path, _, rest = nodeid.partition("::")
-        if "tests/e2e/" not in path:
+        if not path.startswith(("tests/e2e/", "tests/attacks/")):
             return path
         words = [*path.split("/"), *rest.partition("[")[2].rstrip("]").split("-")]
         return next((word for word in words if word in engines.NAMES), path)

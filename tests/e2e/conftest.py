@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -28,12 +29,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def fleet_of() -> Iterator[FleetOf]:
-    """Return a function that gives an engine's fleet, provisioned, filled and backed up.
+    """Return a function that gives an engine's fleet, provisioned, filled and backed up."""
+    with fleets(os.environ.get("DBOPS_LAB", "test")) as get:
+        yield get
+
+
+@contextmanager
+def fleets(name: str) -> Iterator[FleetOf]:
+    """Give a function that returns an engine's fleet, whose lab's name begins with ``name``.
 
     It is made at the first call and torn down at the end; one that cannot be made is not tried
     again.
     """
-    name = os.environ.get("DBOPS_LAB", "test")
     release = os.environ.get("DBOPS_LAB_RELEASE", "bookworm")
     made: dict[str, Site] = {}
     tried: set[str] = set()

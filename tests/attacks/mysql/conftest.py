@@ -1,0 +1,16 @@
+"""The fleet that attacks on MariaDB are tried on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.conftest import FleetOf
+from tests.e2e.mysql.hosts import Site
+
+
+@pytest.fixture(scope="session")
+def site(fleet_of: FleetOf) -> Site:
+    """Return the provisioned, filled and backed up fleet."""
+    found = fleet_of("mysql")
+    assert isinstance(found, Site)
+    return found
