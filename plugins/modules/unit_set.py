@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: unit_set
 short_description: Enable, start and restart several systemd units in one call
 description:
-  - Reloads systemd when a unit file on disk is newer than what it has loaded.
+  - Reloads systemd when a listed unit's file on disk is newer than what it has loaded, or when asked to.
   - Enables and starts what is not, and restarts what is asked to restart.
 options:
   units:
@@ -20,6 +20,10 @@ options:
       enabled: {description: Started at boot., type: bool, default: true}
       started: {description: Running now., type: bool, default: true}
       restart: {description: Restart it if it was running already., type: bool, default: false}
+  reload:
+    description: Reload systemd, for a unit file was written of a unit that is not listed, such as the service of a timer.
+    type: bool
+    default: false
 author: dbops
 """
 
@@ -78,13 +82,14 @@ def main() -> None:
                     "started": {"type": "bool", "default": True},
                     "restart": {"type": "bool", "default": False},
                 },
-            }
+            },
+            "reload": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     units = module.params["units"]
     states = [_show(module, unit["name"]) for unit in units]
-    stale = any(
+    stale = module.params["reload"] or any(
         s.get("NeedDaemonReload") == "yes" or s.get("LoadState") == "not-found" for s in states
     )
     if stale and not module.check_mode:
