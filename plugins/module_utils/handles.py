@@ -1,0 +1,1 @@
+../../dbops/handles.py
