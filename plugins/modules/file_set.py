@@ -9,6 +9,8 @@ short_description: Write several files and directories in one call
 description:
   - Brings every listed directory and file to its declared content, owner, group and mode.
   - Files are written beside their final name, synced and renamed, so no reader sees half of one.
+  - A path that is a link, or goes through one, is refused unless root owns the link and nobody
+    else may rename it. The same holds for a file with a second name where others may write.
   - One call in place of many keeps a converged run short; what changed is reported for each path.
 options:
   directories:
@@ -72,8 +74,8 @@ import grp
 import os
 import pwd
 import stat
-import tempfile
 
+from ansible.module_utils import handles
 from ansible.module_utils.basic import AnsibleModule
 
 _OWNED = {
@@ -108,86 +110,103 @@ def _ids(entry: dict, check_mode: bool) -> tuple[int, int]:
         raise ValueError(f"{entry['path']}: {error.args[0]}") from None
 
 
-def _attributes(entry: dict, change: _Change) -> None:
-    path, mode = entry["path"], int(entry["mode"], 8)
-    uid, gid = _ids(entry, change.check_mode)
-    now = os.lstat(path)
+def _differs(entry: dict, now: os.stat_result, change: _Change) -> bool:
+    """Tell whether owner, group or mode differ, and note it if so."""
+    mode, (uid, gid) = int(entry["mode"], 8), _ids(entry, change.check_mode)
     before = f"{now.st_uid}:{now.st_gid} {stat.S_IMODE(now.st_mode):04o}\n"
     after = f"{uid}:{gid} {mode:04o}\n"
-    if before == after:
-        return
-    change.note(path, before, after)
-    if not change.check_mode:
-        os.chown(path, uid, gid)
-        os.chmod(path, mode)
+    if before != after:
+        change.note(entry["path"], before, after)
+    return before != after
 
 
 def _directory(entry: dict, change: _Change) -> None:
-    path = entry["path"]
-    if os.path.isdir(path):
-        _attributes(entry, change)
-        return
-    change.note(path, "absent\n", f"directory {entry['owner']}:{entry['group']} {entry['mode']}\n")
-    if not change.check_mode:
-        os.makedirs(path, mode=0o700)
-        uid, gid = _ids(entry, False)
-        os.chown(path, uid, gid)
-        os.chmod(path, int(entry["mode"], 8))
-
-
-def _file(entry: dict, change: _Change) -> None:
-    path, content = entry["path"], entry["content"]
+    path, mode = entry["path"], int(entry["mode"], 8)
     try:
-        with open(path, encoding="utf-8", newline="") as stream:
-            before = stream.read()
+        with handles.folder(path) as found:
+            if not _differs(entry, os.fstat(found.handle), change):
+                return
     except FileNotFoundError:
-        before = None
-    if before == content:
-        _attributes(entry, change)
-        return
-    if entry["secret"]:
         change.note(
-            path, "(another secret)\n" if before is not None else "absent\n", "(the secret)\n"
+            path, "absent\n", f"directory {entry['owner']}:{entry['group']} {entry['mode']}\n"
         )
-    else:
-        change.note(path, before or "", content)
-    if change.check_mode:
-        return
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".dbops-")
+    if not change.check_mode:
+        with handles.make(path, *_ids(entry, False), mode):
+            pass
+
+
+def _above(path: str, change: _Change) -> tuple[handles.Folder, str] | None:
+    """Open the folder of ``path``; None when an earlier, unexecuted task would make it."""
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            uid, gid = _ids(entry, False)
-            os.fchown(stream.fileno(), uid, gid)
-            os.fchmod(stream.fileno(), int(entry["mode"], 8))
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.rename(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+        return handles.parent(path)
+    except FileNotFoundError:
+        if change.check_mode:
+            return None
         raise
 
 
-def _link(entry: dict, change: _Change) -> None:
-    path = entry["path"]
-    before = os.readlink(path) if os.path.islink(path) else None
-    if before == entry["target"]:
+def _file(entry: dict, change: _Change) -> None:
+    content = entry["content"]
+    place = _above(entry["path"], change)
+    if place is None:
+        _note_content(entry, None, change)
         return
-    if before is None and os.path.lexists(path):
-        raise ValueError(f"{path} exists and is not a symbolic link: move it away first")
-    change.note(path, f"{before or 'absent'}\n", f"{entry['target']}\n")
-    if not change.check_mode:
-        temporary = f"{path}.dbops-new"
-        os.symlink(entry["target"], temporary)
-        os.rename(temporary, path)
+    folder, name = place
+    with folder:
+        before = _content(folder, name)
+        if before == content:
+            now = folder.look(name)
+            if _differs(entry, now, change) and not change.check_mode:
+                folder.own(name, *_ids(entry, False), int(entry["mode"], 8))
+            return
+        _note_content(entry, before, change)
+        if not change.check_mode:
+            ids, mode = _ids(entry, False), int(entry["mode"], 8)
+            folder.write(name, content.encode(), *ids, mode)
+
+
+def _content(folder: handles.Folder, name: str) -> str | None:
+    return None if folder.look(name) is None else folder.read(name).decode("utf-8")
+
+
+def _note_content(entry: dict, before: str | None, change: _Change) -> None:
+    if entry["secret"]:
+        said = "(another secret)\n" if before is not None else "absent\n"
+        change.note(entry["path"], said, "(the secret)\n")
+    else:
+        change.note(entry["path"], before or "", entry["content"])
+
+
+def _link(entry: dict, change: _Change) -> None:
+    path, target = entry["path"], entry["target"]
+    place = _above(path, change)
+    if place is None:
+        change.note(path, "absent\n", f"{target}\n")
+        return
+    folder, name = place
+    with folder:
+        now = folder.look(name)
+        if now is not None and not stat.S_ISLNK(now.st_mode):
+            raise ValueError(f"{path} exists and is not a symbolic link: move it away first")
+        before = None if now is None else os.readlink(name, dir_fd=folder.handle)
+        if before == target:
+            return
+        change.note(path, f"{before or 'absent'}\n", f"{target}\n")
+        if not change.check_mode:
+            folder.link(name, target)
 
 
 def _absent(path: str, change: _Change) -> None:
-    if not os.path.lexists(path):
+    try:
+        folder, name = handles.parent(path)
+    except FileNotFoundError:
         return
-    change.note(path, "present\n", "absent\n")
-    if not change.check_mode:
-        os.unlink(path)
+    with folder:
+        if folder.look(name) is None:
+            return
+        change.note(path, "present\n", "absent\n")
+        if not change.check_mode:
+            folder.remove(name)
 
 
 def main() -> None:
