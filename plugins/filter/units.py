@@ -1,4 +1,4 @@
-"""The sandbox of the kit's systemd units: everything closed, and what a unit needs opened by name."""
+"""The sandbox of the kit's systemd units: all is closed, and what one needs is opened by name."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def sandbox(writable: list[str], **opened: object) -> str:
     """Return the lines of a unit's ``[Service]`` section that close it.
 
     ``writable`` are the only folders that it may write to. ``opened`` are directives of
-    systemd.exec(5) by name, in place of the closed value or beside it, and None leaves one out. Raises ValueError for a folder that is not absolute, since
-    systemd would take no notice of it.
+    systemd.exec(5) by name, in place of the closed value or beside it, and None leaves one out.
+    Raises ValueError for a folder that is not absolute: systemd would take no notice of it.
     """
     for path in writable:
         if not path.lstrip("-+").startswith("/"):
@@ -51,7 +51,7 @@ def sandbox(writable: list[str], **opened: object) -> str:
 
 
 def _parts(name: str, text: object) -> list[str]:
-    """Return the values of one directive; of system calls each group has a line, for the order counts."""
+    """Return the values of one directive: each group of system calls, whose order counts."""
     if text is None:
         return []
     return str(text).split() if name == "SystemCallFilter" else [str(text)]

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: unit_set
 short_description: Enable, start and restart several systemd units in one call
 description:
-  - Reloads systemd when a listed unit's file on disk is newer than what it has loaded, or when asked to.
+  - Reloads systemd when a listed unit's file is newer than what it has loaded, or when asked to.
   - Enables and starts what is not, and restarts what is asked to restart.
 options:
   units:
@@ -21,7 +21,7 @@ options:
       started: {description: Running now., type: bool, default: true}
       restart: {description: Restart it if it was running already., type: bool, default: false}
   reload:
-    description: Reload systemd, for a unit file was written of a unit that is not listed, such as the service of a timer.
+    description: Reload systemd, for the file of a unit that is not listed was written.
     type: bool
     default: false
 author: dbops

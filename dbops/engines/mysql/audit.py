@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import pymysql
 
+from dbops import host_controls
 from dbops.contract import Control
 from dbops.controls import Rule, check_waivers, judge
 from dbops.engines.mysql import client, members, options, restore
@@ -18,6 +19,7 @@ from dbops.engines.mysql.controls import accounts, host, settings
 from dbops.engines.mysql.controls.facts import Facts, Row, accounts_of
 from dbops.engines.mysql.options import Options
 from dbops.errors import Refused
+from dbops.host_controls import Host
 from dbops.targets import Target
 
 RULES: tuple[Rule[Facts], ...] = tuple(
@@ -31,18 +33,20 @@ _PLUGINS = "SELECT plugin_name FROM information_schema.plugins WHERE plugin_stat
 
 
 def audit(target: Target) -> Sequence[Control]:
-    """Return how this member stands to every control, in order of their ids.
+    """Return how this host stands to every control, in order of their ids; a member's come first.
 
     Raises Refused without root's rights, Unreachable when the server is down and ConfigError for a
     waiver that names no control or gives no reason.
     """
-    options.require_part(target, "member")
     opts = options.read(target)
     check_waivers(RULES, opts.audit_waivers)
     if os.geteuid() != 0:
         raise Refused("The audit looks at files and processes of others: run it as root.")
+    here = host_controls.audit(Host(target, opts.service), opts.audit_waivers)
+    if target.part != "member":
+        return here
     with client.local(opts) as connection:
-        return judge(RULES, gather(target, opts, connection), opts.audit_waivers, explain)
+        return [*judge(RULES, gather(target, opts, connection), opts.audit_waivers, explain), *here]
 
 
 def gather(target: Target, opts: Options, connection: Connection) -> Facts:

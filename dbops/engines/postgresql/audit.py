@@ -12,6 +12,7 @@ from contextlib import ExitStack
 
 import psycopg
 
+from dbops import host_controls
 from dbops.contract import Control
 from dbops.controls import Rule, check_waivers, judge
 from dbops.engines.postgresql import client, options
@@ -19,6 +20,7 @@ from dbops.engines.postgresql.controls import accounts, durability, host, logs, 
 from dbops.engines.postgresql.controls.facts import Facts, Row
 from dbops.engines.postgresql.options import Options
 from dbops.errors import Refused
+from dbops.host_controls import Host
 from dbops.targets import Target
 
 RULES: tuple[Rule[Facts], ...] = tuple(
@@ -32,18 +34,20 @@ _DATABASES = "SELECT datname FROM pg_database WHERE datallowconn ORDER BY datnam
 
 
 def audit(target: Target) -> Sequence[Control]:
-    """Return how this member stands to every control, in order of their ids.
+    """Return how this host stands to every control, in order of their ids; a member's come first.
 
     Raises Refused without root's rights, Unreachable when the server is down and ConfigError for a
     waiver that names no control or gives no reason.
     """
-    options.require_part(target, "member")
     opts = options.read(target)
     check_waivers(RULES, opts.audit_waivers)
     if os.geteuid() != 0:
         raise Refused("The audit looks at files and processes of others: run it as root.")
+    here = host_controls.audit(Host(target, opts.service), opts.audit_waivers)
+    if target.part != "member":
+        return here
     with ExitStack() as stack:
-        return judge(RULES, gather(target, opts, stack), opts.audit_waivers, explain)
+        return [*judge(RULES, gather(target, opts, stack), opts.audit_waivers, explain), *here]
 
 
 def gather(target: Target, opts: Options, stack: ExitStack) -> Facts:

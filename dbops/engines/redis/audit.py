@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from dbops import host_controls
 from dbops.contract import Control
 from dbops.controls import Rule, check_waivers, judge
 from dbops.engines.redis import client, options, processes
@@ -16,7 +17,7 @@ from dbops.engines.redis.controls import accounts, durability, host, network
 from dbops.engines.redis.controls.facts import Facts, user
 from dbops.engines.redis.options import Options
 from dbops.errors import Refused, Unreachable
-from dbops.options import require_part
+from dbops.host_controls import Host
 from dbops.targets import Target
 
 RULES: tuple[Rule[Facts], ...] = tuple(
@@ -28,18 +29,20 @@ RULES: tuple[Rule[Facts], ...] = tuple(
 
 
 def audit(target: Target) -> Sequence[Control]:
-    """Return how this member stands to every control, in order of their ids.
+    """Return how this host stands to every control, in order of their ids; a member's come first.
 
     Raises Refused without root's rights, Unreachable when the server is down and ConfigError for a
     waiver that names no control or gives no reason.
     """
-    require_part(target, "member")
     opts = options.read(target)
     check_waivers(RULES, opts.audit_waivers)
     if os.geteuid() != 0:
         raise Refused("The audit looks at files and processes of others: run it as root.")
+    here = host_controls.audit(Host(target, opts.service), opts.audit_waivers)
+    if target.part != "member":
+        return here
     with client.admin(opts) as connection:
-        return judge(RULES, gather(target, opts, connection), opts.audit_waivers)
+        return [*judge(RULES, gather(target, opts, connection), opts.audit_waivers), *here]
 
 
 def gather(target: Target, opts: Options, connection: Connection) -> Facts:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+from dbops import host_controls
 from lab import fleet
 from tests.e2e.hosts import Site
 from tests.e2e.state import changes, state
@@ -31,9 +33,19 @@ def test_no_control_of_the_audit_fails(whole: Site) -> None:
     for member in whole.members:
         findings = whole.dbops(member, "audit", "--json").json()
         ids = [finding["control_id"] for finding in findings]
-        assert ids == [f"{prefix}-{n:02}" for n in range(1, number + 1)]
+        own = [f"{prefix}-{n:02}" for n in range(1, number + 1)]
+        assert ids == own + [rule.control_id for rule in host_controls.RULES]
         odd = {f["control_id"]: f["detail"] for f in findings if f["status"] != "pass"}
         assert odd.keys() <= whole.profiles, (member, odd)
+
+
+def test_no_control_of_a_host_fails_on_repository_and_drill_host(whole: Site) -> None:
+    for host in (whole.repository, whole.drill):
+        findings = json.loads(whole.root(host, "dbops audit --json"))
+        assert [finding["control_id"] for finding in findings] == [
+            rule.control_id for rule in host_controls.RULES
+        ]
+        assert [finding for finding in findings if finding["status"] != "pass"] == [], host
 
 
 def test_every_check_is_ok_on_every_host(whole: Site) -> None:
