@@ -110,7 +110,7 @@ class Bench(Hosts):
         reader = f"dbops-reader@{self.lab.address(REPOSITORY)}"
         ssh = (
             "ssh -F/dev/null -i/etc/dbops/secrets/repository.ssh -oBatchMode=yes "
-            f"-oUserKnownHostsFile=/etc/dbops/repository_known_hosts {reader} -s sftp"
+            f"-oUserKnownHostsFile=/etc/dbops/known_hosts/mysql-{CLUSTER} {reader} -s sftp"
         )
         restic = (
             "env HOME=/root RESTIC_PASSWORD_FILE=/root/bare.key restic --no-cache -q --no-lock "

@@ -411,8 +411,9 @@ def _changeable(found: os.stat_result) -> bool:
 def _foreign_link(folder_path: str, name: str, found: os.stat_result) -> Unsafe:
     return Unsafe(
         f"{os.path.join(folder_path, name)} is a link that {_name(found.st_uid)} owns, in a folder "
-        "where a link may not be followed (only root's own are, where nobody else may write): look "
-        "who put it there, put the file or folder itself in its place, and run again"
+        "where links are not followed (only root's own are, where nobody else may write): look who "
+        "put it there, have the file or folder itself in its place or give the path without the "
+        "link, and run again"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 
@@ -27,13 +26,6 @@ def option_file(password: str, user: str, flavor: str = "mariadb") -> str:
         "ssl-ca=/etc/dbops/tls/ca.crt\nssl-cert=/etc/dbops/tls/host.crt\n"
         f"ssl-key=/etc/dbops/tls/host.key\n{VERIFY[flavor]}\n"
     )
-
-
-def host_key(host: Any) -> str:
-    """Return the line of a list of known hosts for a host whose public key was read."""
-    content = (host.get("__mysql_public_key") or {}).get("content") or ""
-    words = base64.b64decode(content).decode().split()
-    return f"{host['ansible_host']} {' '.join(words[:2])}\n" if words else ""
 
 
 def reader(member: str, cluster: str, restart: bool) -> dict[str, Any]:
@@ -106,6 +98,5 @@ class FilterModule:
             "dbops_mysql_grant": grant,
             "dbops_mysql_option_file": option_file,
             "dbops_mysql_errant": errant,
-            "dbops_mysql_host_key": host_key,
             "dbops_mysql_reader": reader,
         }

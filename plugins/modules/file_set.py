@@ -35,6 +35,7 @@ options:
       group: {description: Group name., type: str, default: root}
       mode: {description: Octal mode as a string., type: str, default: "0644"}
       secret: {description: Keep the content out of the diff., type: bool, default: false}
+      keep: {description: Leave content that is there alone., type: bool, default: false}
   links:
     description: Symbolic links.
     type: list
@@ -154,7 +155,7 @@ def _file(entry: dict, change: _Change) -> None:
     folder, name = place
     with folder:
         before = _content(folder, name)
-        if before == content:
+        if before == content or (entry["keep"] and before is not None):
             now = folder.look(name)
             if _differs(entry, now, change) and not change.check_mode:
                 folder.own(name, *_ids(entry, False), int(entry["mode"], 8))
@@ -228,6 +229,7 @@ def main() -> None:
                     "content": {"type": "str", "required": True},
                     "mode": {"type": "str", "default": "0644"},
                     "secret": {"type": "bool", "default": False, "no_log": False},
+                    "keep": {"type": "bool", "default": False},
                 },
             },
             "links": {

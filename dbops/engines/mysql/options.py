@@ -62,7 +62,7 @@ class Options(EngineOptions):
     repo_user: str = "dbops-repository"
     repo_password_file: Path = Path("/etc/dbops/secrets/mysql-repository.key")
     repo_ssh_key: Path = Path("/etc/dbops/secrets/repository.ssh")
-    repo_known_hosts: Path = Path("/etc/dbops/repository_known_hosts")
+    repo_known_hosts: Path = Path("/etc/dbops/known_hosts/mysql")
 
     backup_file: Path | None = None
     binlog_file: Path | None = None

@@ -96,7 +96,7 @@ class Options(options.EngineOptions):
     repo_user: str = "dbops-repository"
     repo_password_file: Path = _SECRETS / "redis-repository.key"
     repo_ssh_key: Path = _SECRETS / "repository.ssh"
-    repo_known_hosts: Path = Path("/etc/dbops/repository_known_hosts")
+    repo_known_hosts: Path = Path("/etc/dbops/known_hosts/redis")
 
     migrate_hosts: dict[str, str] = Field(default_factory=dict)
     migrate_port: int = Field(default=6379, ge=1, le=65535)

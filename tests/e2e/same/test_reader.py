@@ -14,7 +14,6 @@ SSH = (
     "-o GlobalKnownHostsFile=none -o StrictHostKeyChecking=yes -o BatchMode=yes "
     "-o ConnectTimeout=10"
 )
-KNOWN_HOSTS = "/etc/dbops/repository_known_hosts"
 
 
 @pytest.fixture(params=["member", "drill"])
@@ -26,13 +25,18 @@ def reader(site: Site, request: pytest.FixtureRequest) -> str:
     return site.members[0] if request.param == "member" else site.drill
 
 
-def ssh(known_hosts: str = KNOWN_HOSTS) -> str:
+def pinned(site: Site) -> str:
+    """Return the file on a reader that says who the repository is."""
+    return f"/etc/dbops/known_hosts/{site.engine}-{site.cluster}"
+
+
+def ssh(known_hosts: str) -> str:
     return SSH.format(known_hosts=known_hosts)
 
 
 def address(site: Site, reader: str) -> str:
     """Return whom the reader logs in as, and where."""
-    host = site.root(reader, f"awk '!/^#/ {{print $1; exit}}' {KNOWN_HOSTS}")
+    host = site.root(reader, f"awk '{{print $1; exit}}' {pinned(site)}")
     return f"dbops-reader@{host}"
 
 
@@ -47,7 +51,7 @@ def restic(site: Site, reader: str, words: str) -> str:
         reader,
         f"export HOME=/root RESTIC_PASSWORD_FILE={key}; timeout 8 restic --no-cache "
         f"-r sftp:{there}:/{site.cluster}/restic "
-        f"-o sftp.command='{ssh()} {there} -s sftp' {words} 2>&1",
+        f"-o sftp.command='{ssh(pinned(site))} {there} -s sftp' {words} 2>&1",
         ok=False,
     )
 
@@ -55,7 +59,7 @@ def restic(site: Site, reader: str, words: str) -> str:
 def sftp(site: Site, reader: str, line: str) -> str:
     """Return what sftp says to one line of its own on a reader."""
     there = address(site, reader)
-    sftp_itself = ssh().replace("ssh ", "sftp -b - ", 1)
+    sftp_itself = ssh(pinned(site)).replace("ssh ", "sftp -b - ", 1)
     return site.root(reader, f"echo '{line}' | {sftp_itself} {there} 2>&1", ok=False)
 
 
@@ -97,18 +101,18 @@ def test_it_sees_nothing_but_backups(site: Site, reader: str) -> None:
 
 def test_it_cannot_log_in_or_forward(site: Site, reader: str) -> None:
     there = address(site, reader)
-    said = site.root(reader, f"timeout 20 {ssh()} {there} id 2>&1", ok=False)
+    said = site.root(reader, f"timeout 20 {ssh(pinned(site))} {there} id 2>&1", ok=False)
     assert "sftp connections only" in said
     assert "uid=" not in said
     other = there.replace("dbops-reader", "dbops-repository")
-    assert "denied" in site.root(reader, f"{ssh()} {other} id 2>&1", ok=False)
-    tunnel = f"timeout 20 {ssh()} -W 127.0.0.1:22 {there} </dev/null 2>&1"
+    assert "denied" in site.root(reader, f"{ssh(pinned(site))} {other} id 2>&1", ok=False)
+    tunnel = f"timeout 20 {ssh(pinned(site))} -W 127.0.0.1:22 {there} </dev/null 2>&1"
     assert "administratively prohibited" in site.root(reader, tunnel, ok=False)
 
 
 def test_it_refuses_another_repository_host(site: Site, reader: str) -> None:
     there = address(site, reader)
-    false = f"sed 's/[A-Za-z0-9+/]\\{{5\\}}$/aaaaa/' {KNOWN_HOSTS} >/run/false_hosts"
+    false = f"sed 's/[A-Za-z0-9+/]\\{{5\\}}$/aaaaa/' {pinned(site)} >/run/false_hosts"
     said = site.root(
         reader, f"{false}; {ssh('/run/false_hosts')} {there} -s sftp 2>&1; rm /run/false_hosts",
         ok=False,
