@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from dbops import handles
 from dbops.errors import Refused
 from dbops.runner import Action, Command, Plan, Step
 
@@ -51,7 +52,10 @@ def set_aside(data_dir: Path, aside: Path, refuse_running: Callable[[], None]) -
     if aside.exists():
         raise Refused(f"{aside} exists already: run again.")
     try:
-        data_dir.rename(aside)
+        above, name = handles.parent(data_dir)
+        with above:
+            there = above.handle
+            os.rename(name, aside.name, src_dir_fd=there, dst_dir_fd=there)
     except OSError as error:
         raise Refused(f"{data_dir} cannot be set aside: {error.strerror}.") from None
 
@@ -84,11 +88,10 @@ def make_room(
 def make(data_dir: Path, account: str, mode: int = 0o700) -> None:
     """Make an empty data directory of ``account``; Refused when that cannot be done."""
     try:
-        data_dir.mkdir(mode=mode, parents=True, exist_ok=True)
-        data_dir.chmod(mode)
-        if os.geteuid() == 0:
-            entry = pwd.getpwnam(account)
-            os.chown(data_dir, entry.pw_uid, entry.pw_gid)
+        entry = pwd.getpwnam(account)
+        ids = (entry.pw_uid, entry.pw_gid) if os.geteuid() == 0 else (-1, -1)
+        with handles.make(data_dir, *ids, mode):
+            pass
     except (OSError, KeyError) as error:
         raise Refused(f"{data_dir} cannot be made: {error}.") from None
 
@@ -126,7 +129,7 @@ def discard_steps(data_dir: Path) -> Plan:
 def _remover(path: Path) -> Callable[[], None]:
     def remove() -> None:
         try:
-            shutil.rmtree(path)
+            handles.remove_tree(path)
         except OSError as error:
             raise Refused(f"{path} cannot be removed whole: {error.strerror}.") from None
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
+from dbops import handles
 from dbops.errors import ConfigError
 
 
@@ -18,41 +18,19 @@ def write(path: Path, text: str, *, shared: bool = False) -> None:
     Raises ConfigError when it cannot be written; nothing half written is left.
     """
     try:
-        if shared:
-            path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        _replace(path, text, path.parent.stat() if shared else None)
-        if shared:
-            _sync(path.parent)
+        with handles.ensure(path.parent) if shared else handles.folder(path.parent) as place:
+            owner = _owner(os.fstat(place.handle)) if shared else (-1, -1)
+            place.write(path.name, text.encode(), *owner, 0o640)
+            if shared:
+                place.sync()
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
 
 
-def _replace(path: Path, text: str, owner: os.stat_result | None) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), 0o640)
-            if owner is not None:
-                _give(file.fileno(), owner)
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _give(handle: int, owner: os.stat_result) -> None:
+def _owner(folder: os.stat_result) -> tuple[int, int]:
+    """Return to whom a file in ``folder`` is to be given, -1 for what stays as it is."""
     if os.geteuid() == 0:
-        os.fchown(handle, owner.st_uid, owner.st_gid)
-    elif owner.st_gid in (os.getegid(), *os.getgroups()):
-        os.fchown(handle, -1, owner.st_gid)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        return folder.st_uid, folder.st_gid
+    if folder.st_gid in (os.getegid(), *os.getgroups()):
+        return -1, folder.st_gid
+    return -1, -1

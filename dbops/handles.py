@@ -205,6 +205,17 @@ def parent(path: str | os.PathLike[str]) -> tuple[Folder, str]:
     return folder(above), name
 
 
+def ensure(path: str | os.PathLike[str], mode: int = 0o750) -> Folder:
+    """Open the folder at ``path``; one that is absent is made for the running account.
+
+    What is there stays as it is. Raises as folder().
+    """
+    try:
+        return folder(path)
+    except FileNotFoundError:
+        return make(path, mode=mode)
+
+
 def make(path: str | os.PathLike[str], uid: int = -1, gid: int = -1, mode: int = 0o755) -> Folder:
     """Make or take the folder at ``path``, with this owner, group and mode, and return it open.
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from dbops import files
+from dbops import handles
 from dbops.contract import DrillResult
 from dbops.errors import ConfigError, DbopsError
-from dbops.targets import Target, first_complaint
+from dbops.targets import Target, first_complaint, state_folder
 
 SCHEMA = 1
 _RESULT = TypeAdapter(DrillResult)
@@ -27,20 +27,23 @@ def directory(target: Target) -> Path:
 def save(target: Target, result: DrillResult) -> Path:
     """Write ``result`` whole or not at all and return its file, named by the time it began.
 
-    The file belongs to the group of the state directory, so that the exporter may read it.
+    The file belongs to the group of the state directory, so that the exporter may read it, and to
+    the account that runs, which is root's: nobody else may say that a backup is proven.
     """
     folder = directory(target)
     name = result.started_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ.json")
     record = {"schema_version": SCHEMA, **_RESULT.dump_python(result, mode="json")}
-    text = json.dumps(record, indent=1, ensure_ascii=False)
+    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    with state_folder(target.state_dir) as above:
+        group = os.fstat(above.handle).st_gid
     try:
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        os.chown(folder, -1, folder.parent.stat().st_gid)
+        with handles.make(folder, os.geteuid(), group, 0o750) as place:
+            place.write(name, text.encode(), os.geteuid(), group, 0o640)
+            place.sync()
     except OSError as error:
         raise ConfigError(
             f"The drill's result cannot be written to {folder}: {error.strerror}."
         ) from None
-    files.write(folder / name, text + "\n", shared=True)
     return folder / name
 
 
@@ -70,7 +73,7 @@ def newest(target: Target, proven: bool = False) -> DrillResult | None:
 def read(path: Path) -> DrillResult:
     """Return the result in ``path``; ConfigError names the file when it is torn or foreign."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(_own(path))
         version = record.pop("schema_version", None) if isinstance(record, dict) else None
         if version != SCHEMA:
             raise ConfigError(
@@ -90,8 +93,33 @@ def read(path: Path) -> DrillResult:
         ) from None
 
 
+def _own(path: Path) -> bytes:
+    """Return the content of a record that root wrote, or the account that runs."""
+    above, name = handles.parent(path)
+    with above:
+        found = os.stat(name, dir_fd=above.handle, follow_symlinks=False)
+        if found.st_uid not in (0, os.geteuid()):
+            raise ConfigError(
+                f"Drill result {path} belongs to the account {found.st_uid} and not to root, so it "
+                "proves nothing and is left out: look who wrote it, and remove it."
+            )
+        return above.read(name)
+
+
 def _files(target: Target) -> list[Path]:
+    """Return the paths of all records; ConfigError when another account may replace them."""
+    folder = directory(target)
     try:
-        return sorted(directory(target).glob("*.json"))
+        with handles.folder(folder) as place:
+            if place.safe:
+                return sorted(folder / name for name in _names(place.handle))
+        replaceable = handles.changeable_by_others(folder / "any")
+    except FileNotFoundError:
+        return []
     except OSError as error:
-        raise ConfigError(f"{directory(target)} cannot be read: {error.strerror}.") from None
+        raise ConfigError(f"{folder} cannot be read: {error.strerror}.") from None
+    raise ConfigError(f"Drill results may be another account's: {replaceable}.")
+
+
+def _names(handle: int) -> list[str]:
+    return [name for name in os.listdir(handle) if name.endswith(".json")]

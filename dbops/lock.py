@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dbops import handles
 from dbops.errors import Busy, ConfigError
-from dbops.targets import Target, ensure_private_dir
+from dbops.targets import Target, state_folder
 
 _PAUSE_SECONDS = 0.1
 
@@ -27,7 +28,8 @@ def hold(target: Target, what: str, wait_seconds: float = 0.0) -> Iterator[None]
     When another run holds it, waits for up to ``wait_seconds`` and then raises Busy, naming the
     holder's process id. Raises ConfigError when the lock file cannot be opened.
     """
-    handle = _open(_path(_directory(target), what))
+    with state_folder(target.state_dir) as place:
+        handle = _open(place, _name(what))
     try:
         end = time.monotonic() + wait_seconds
         while not _taken(handle):
@@ -52,7 +54,8 @@ def held(target: Target, what: str) -> bool:
     Who takes the lock in the same moment must wait for a little (``wait_seconds``).
     """
     try:
-        handle = os.open(_path(target.state_dir, what), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with handles.folder(target.state_dir) as place:
+            handle = place.open(_name(what))
     except OSError:
         return False
     try:
@@ -64,8 +67,8 @@ def held(target: Target, what: str) -> bool:
     return False
 
 
-def _path(directory: Path, what: str) -> Path:
-    return directory / f"{what.replace(' ', '-')}.lock"
+def _name(what: str) -> str:
+    return f"{what.replace(' ', '-')}.lock"
 
 
 def _taken(handle: int) -> bool:
@@ -76,26 +79,18 @@ def _taken(handle: int) -> bool:
     return True
 
 
-def _directory(target: Target) -> Path:
-    try:
-        return ensure_private_dir(target.state_dir)
-    except OSError as error:
-        raise ConfigError(
-            f"The state directory {target.state_dir} cannot be made: {error.strerror}."
-        ) from None
-
-
-def _open(path: Path) -> int:
+def _open(place: handles.Folder, name: str) -> int:
+    path = Path(place.path) / name
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        handle = os.open(path, flags, 0o640)
+        handle = os.open(name, flags, 0o640, dir_fd=place.handle)
     except OSError as error:
         raise ConfigError(f"The lock file {path} cannot be opened: {error.strerror}.") from None
     found = os.fstat(handle)
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         os.close(handle)
         raise ConfigError(f"The lock file {path} is not a plain file: remove it and run again.")
-    owner = path.parent.stat()
+    owner = os.fstat(place.handle)
     if os.geteuid() == 0:
         # A lock made by root must not shut out the timer that runs as the directory's owner.
         os.fchown(handle, owner.st_uid, owner.st_gid)

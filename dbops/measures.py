@@ -242,7 +242,7 @@ def _backup(name: str, method: str, value: float, labels: Labels, text: str) -> 
 def drills(target: Target, method: str, interval_seconds: float) -> Iterator[Sample]:
     """Yield the newest drill's outcome; zeros and ``_known`` 0 when there was none."""
     newest, problem = _newest(target)
-    proven = newest if newest is not None and newest.proven else history.newest(target, True)
+    proven = newest if problem or (newest and newest.proven) else history.newest(target, True)
     last = newest.finished_at.timestamp() if newest else 0.0
     success = proven.finished_at.timestamp() if proven else 0.0
     yield _drill("last_timestamp_seconds", method, last, "When the last drill ended; 0 is never.")

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,11 +24,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dbops import files, lock
+from dbops import files, handles, lock
 from dbops.contract import Backup, Catalogue, VerifyResult
 from dbops.errors import DbopsError
 from dbops.manifest import Kind, Manifest
-from dbops.targets import Target, ensure_private_dir
+from dbops.targets import Target, state_folder
 
 SCHEMA = 1
 _LOOK_SECONDS = 10.0
@@ -44,7 +43,7 @@ def path(target: Target) -> Path:
 def read(target: Target) -> dict[str, Any]:
     """Return the status; an absent or torn file counts as none so far."""
     try:
-        data = json.loads(path(target).read_text(encoding="utf-8"))
+        data = json.loads(handles.read(path(target)))
     except (OSError, ValueError):
         data = {}
     status: dict[str, Any] = data if isinstance(data, dict) else {}
@@ -75,12 +74,9 @@ def update(target: Target, section: str, changes: dict[str, Any], kind: str | No
 
 @contextmanager
 def _guard(target: Target) -> Iterator[None]:
-    handle = os.open(ensure_private_dir(target.state_dir), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with state_folder(target.state_dir) as place:
+        fcntl.flock(place.handle, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(handle)
 
 
 @contextmanager

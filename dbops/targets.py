@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from dbops import handles
 from dbops.errors import ConfigError
 
 TARGETS_DIR = Path("/etc/dbops/targets")
@@ -152,9 +153,22 @@ def read_secret(path: Path) -> str:
     return register_secret(value)
 
 
-def ensure_private_dir(path: Path) -> Path:
-    """Create ``path`` with mode 0750 if it is absent and return it."""
-    path.mkdir(mode=0o750, parents=True, exist_ok=True)
-    if not os.access(path, os.W_OK):
+def state_folder(path: Path) -> handles.Folder:
+    """Open the state directory ``path``, made with mode 0750 if it is absent.
+
+    Raises ConfigError when this account may not write there, when a link is in the way, and for
+    root when another account may put something else in its place.
+    """
+    try:
+        replaceable = handles.changeable_by_others(path) if os.geteuid() == 0 else None
+        if replaceable:
+            raise ConfigError(f"{replaceable}, then run again.")
+        place = handles.ensure(path)
+    except OSError as error:
+        raise ConfigError(
+            f"The state directory {path} cannot be made or opened: {error.strerror}."
+        ) from None
+    if not os.access(".", os.W_OK, dir_fd=place.handle):
+        os.close(place.handle)
         raise ConfigError(f"{path} may not be written by this account: run dbops as root.")
-    return path
+    return place

@@ -102,7 +102,7 @@ def history_command(cluster: str | None, json_output: bool) -> None:
       dbops drill history --cluster flights --json
     """
     target = options.pick(cluster)
-    results = history.load(target)
+    results = history.load(target, output.note)
     if json_output:
         output.data(results)
         return
@@ -142,7 +142,7 @@ def report_command(cluster: str | None, file: Path | None) -> None:
       dbops drill report --cluster flights --output /tmp/flights.html
     """
     target = options.pick(cluster)
-    page = report.render(target, history.load(target))
+    page = report.render(target, history.load(target, output.note))
     if file is not None and str(file) == "-":
         click.echo(page)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -68,13 +69,17 @@ def test_a_shared_file_gets_the_owner_of_its_folder(
 def test_without_root_only_an_own_group_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: list[int], given: list[object]
 ) -> None:
-    folder = os.stat_result((0o40750, 0, 0, 2, 1, OTHER, 0, 0, 0, 0))
     seen: list[object] = []
-    monkeypatch.setattr(Path, "stat", lambda path, **_: folder)
+    monkeypatch.setattr("os.fstat", lambda handle: folder(os.stat(handle)))
     monkeypatch.setattr("os.geteuid", lambda: 1)
     monkeypatch.setattr("os.getegid", lambda: 1)
     monkeypatch.setattr("os.getgroups", lambda: groups)
     monkeypatch.setattr("os.fchown", lambda handle, *ids: seen.append(ids))
+
+    def folder(found: os.stat_result) -> os.stat_result:
+        group = OTHER if stat.S_ISDIR(found.st_mode) else found.st_gid
+        return os.stat_result((*found[:5], group, *found[6:10]))
+
     files.write(tmp_path / "f", "text", shared=True)
     assert seen == given
 
@@ -97,10 +102,10 @@ def test_a_full_disk_leaves_the_old_file(
 
 
 def test_an_interrupted_one_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("os.replace", interrupt)
+    monkeypatch.setattr("os.rename", interrupt)
     with pytest.raises(KeyboardInterrupt):
         files.write(tmp_path / "f", "text")
     assert names(tmp_path) == []

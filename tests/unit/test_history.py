@@ -130,7 +130,7 @@ def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     target = make_target(tmp_path / "file")
 
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(ConfigError, match="cannot be made or opened: Not a directory"):
         history.save(target, make_result())
 
 
