@@ -92,7 +92,7 @@ class Folder:
             return file.read()
 
     def own(self, name: str, uid: int, gid: int, mode: int) -> None:
-        """Give what exists as ``name`` this owner, group (-1 leaves one) and mode.
+        """Give what exists as ``name`` this owner, group and mode; -1 leaves one as it is.
 
         Unsafe as :meth:`open`.
         """
@@ -260,20 +260,28 @@ def remove_tree(path: str | os.PathLike[str]) -> None:
         above.remove_tree(name)
 
 
-def give(path: str | os.PathLike[str], uid: int, gid: int) -> None:
+def give(
+    path: str | os.PathLike[str],
+    uid: int,
+    gid: int,
+    modes: tuple[int, int] | None = None,
+    linked: bool = False,
+) -> None:
     """Give the folder at ``path`` and all that is below it to an account, following no link.
 
-    From the bottom up, so that a folder changes hands when nothing in it is left to do. Raises
-    Unsafe for a file with a second name where others may write.
+    ``modes`` are those of folders and of files; without them each keeps its own. From the bottom
+    up, so that a folder changes hands when nothing in it is left to do. Raises Unsafe for a file
+    with a second name where others may write, unless the caller knows that there are (``linked``).
     """
     with folder(path) as top:
         walk = os.fwalk(".", topdown=False, onerror=_fail, dir_fd=top.handle)
         for place, folders, names, handle in walk:
             here = os.path.normpath(os.path.join(top.path, place))
-            inside = Folder(here, handle, top.safe and not _changeable(os.fstat(handle)))
+            safe = top.safe and not _changeable(os.fstat(handle))
+            inside = Folder(here, handle, safe or linked)
             for name in (*names, *folders):
-                _give(inside, name, uid, gid)
-            os.fchown(handle, uid, gid)
+                _give(inside, name, uid, gid, modes[1] if modes else -1)
+            _own(handle, uid, gid, modes[0] if modes else -1)
 
 
 def changeable_by_others(path: str | os.PathLike[str]) -> str | None:
@@ -386,22 +394,18 @@ def _own(handle: int, uid: int, gid: int, mode: int) -> None:
     found = os.fstat(handle)
     if uid not in (-1, found.st_uid) or gid not in (-1, found.st_gid):
         os.fchown(handle, uid, gid)
-    if stat.S_IMODE(os.fstat(handle).st_mode) != mode:
+    if mode not in (-1, stat.S_IMODE(os.fstat(handle).st_mode)):
         os.fchmod(handle, mode)
 
 
-def _give(inside: Folder, name: str, uid: int, gid: int) -> None:
+def _give(inside: Folder, name: str, uid: int, gid: int, mode: int) -> None:
     found = os.stat(name, dir_fd=inside.handle, follow_symlinks=False)
     if stat.S_ISDIR(found.st_mode):
         return  # done when the walk was in it
     if not stat.S_ISREG(found.st_mode):  # a link, a socket, a pipe: itself, by its name
         os.chown(name, uid, gid, dir_fd=inside.handle, follow_symlinks=False)
         return
-    handle = inside.open(name)
-    try:
-        os.fchown(handle, uid, gid)
-    finally:
-        os.close(handle)
+    inside.own(name, uid, gid, mode)
 
 
 def _trusted(uid: int) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dbops import runner
+from dbops import handles, runner
 from dbops.engines.postgresql import migrate_link
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.options import Options
@@ -30,8 +30,8 @@ def carry(opts: Options, connection: Connection, database: str) -> None:
         dump, listing = folder / "definitions", folder / "list"
         runner.check(_dump(opts, database, dump))
         listed = runner.check(_command(opts, "pg_restore", "--list", str(dump))).stdout
-        listing.write_text(wanted(listed, *_made(connection)), encoding="utf-8")
-        listing.chmod(0o644)  # the folder is the account's alone
+        text = wanted(listed, *_made(connection))
+        handles.write(listing, text.encode(), mode=0o644)  # the folder is the account's alone
         runner.check(
             _command(
                 opts,

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from dbops import aside, files
+from dbops import aside, files, handles
 from dbops.engines.postgresql import client, heartbeat, wal
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.destination import Destination
@@ -205,19 +205,19 @@ def settle_archive(opts: Options, timeline: int) -> None:
     What of them lies here came from the archive, or was preallocated by a restartpoint and holds
     nothing; pushing the latter under a name that the archive has would stop the archiver for good.
     """
-    place = opts.require_path("data_dir") / "pg_wal"
-    owner = place.stat()
-    for file in place.iterdir():
-        try:
-            former = wal.split_segment(file.name)[0] < timeline
-        except ValueError:
-            continue
-        done = place / "archive_status" / f"{file.name}.done"
-        if former and not done.exists():
-            done.with_suffix(".ready").unlink(missing_ok=True)
-            done.touch(mode=0o600)
-            if os.geteuid() == 0:
-                os.chown(done, owner.st_uid, owner.st_gid)
+    with handles.folder(opts.require_path("data_dir") / "pg_wal") as place:
+        found = os.fstat(place.handle)
+        owner = (found.st_uid, found.st_gid) if os.geteuid() == 0 else (-1, -1)
+        names = os.listdir(place.handle)
+        with place.enter("archive_status") as told:
+            for name in names:
+                try:
+                    former = wal.split_segment(name)[0] < timeline
+                except ValueError:
+                    continue
+                if former and told.look(f"{name}.done") is None:
+                    told.remove(f"{name}.ready")
+                    told.write(f"{name}.done", b"", *owner, 0o600)
 
 
 def _prove_restored(opts: Options, kept: str) -> None:

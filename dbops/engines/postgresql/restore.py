@@ -12,7 +12,7 @@ import re
 from functools import partial
 from pathlib import Path
 
-from dbops import aside
+from dbops import aside, handles
 from dbops.contract import RestoreRequest
 from dbops.engines.postgresql import destination, options, pgbackrest, recovery
 from dbops.engines.postgresql.destination import Destination
@@ -134,7 +134,7 @@ def _restore(opts: Options, data_dir: Path, way: Destination, kept: str) -> Comm
 
 
 def _remove_standby_signal(data_dir: Path) -> None:
-    (data_dir / "standby.signal").unlink(missing_ok=True)
+    handles.remove(data_dir / "standby.signal")
 
 
 def plan_discard(target: Target) -> Plan:

@@ -7,6 +7,7 @@ read. What is *not* here: how a key is hashed; see :mod:`.content`.
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import tempfile
 import time
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dbops import lock
+from dbops import handles, lock
 from dbops.contract import Progress
 from dbops.engines.redis import aof, client, content, options, private, rdb, replica, spool
 from dbops.engines.redis.client import Connection
@@ -116,7 +117,8 @@ def _lay_out(opts: Options, file: Path, folder: Path, owner: str | None) -> Plac
     base, _ = aof.lay_out(folder / aof.FOLDER, with_increment=False)
     os.link(file, base)
     if owner is not None:
-        shutil.chown(folder / aof.FOLDER, owner)
-        for path in (folder / aof.FOLDER).glob("*.manifest"):
-            shutil.chown(path, owner)
+        uid = pwd.getpwnam(owner).pw_uid
+        with handles.folder(folder / aof.FOLDER) as place:
+            place.own(f"{aof.NAME}.manifest", uid, -1, -1)
+            os.fchown(place.handle, uid, -1)
     return Place(data=folder, run=folder, user=owner, options=opts)

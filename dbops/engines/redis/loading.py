@@ -6,15 +6,13 @@ with ``appendonly yes`` and an empty append-only folder: it starts empty and say
 
 from __future__ import annotations
 
-import os
 import pwd
 import re
-import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from dbops import runner
+from dbops import handles, runner
 from dbops.contract import Progress
 from dbops.engines.redis import aof, catalogue, points, rdb
 from dbops.engines.redis.destination import Destination
@@ -57,13 +55,14 @@ def _write(repo: Repository, entry: Entry, name: str, path: Path, progress: Prog
     return size
 
 
-def own(data_dir: Path, user: str | None) -> None:
-    """Give everything in the data directory to ``user``, closed to all others."""
-    for folder, _, names in os.walk(data_dir):
-        for path in (Path(folder), *(Path(folder) / name for name in names)):
-            path.chmod(0o700 if path.is_dir() else 0o600)
-            if user is not None:
-                shutil.chown(path, user, pwd.getpwnam(user).pw_gid)
+def own(data_dir: Path, user: str | None, linked: bool = True) -> None:
+    """Give everything in the data directory to ``user``, closed to all others.
+
+    Its files may have further names elsewhere if they are ``linked``.
+    """
+    account = pwd.getpwnam(user) if user is not None else None
+    ids = (account.pw_uid, account.pw_gid) if account is not None else (-1, -1)
+    handles.give(data_dir, *ids, modes=(0o700, 0o600), linked=linked)
 
 
 def _drop_later_log(data_dir: Path, increment: Path, until: datetime) -> None:

@@ -20,7 +20,7 @@ from dbops.engines.redis import client, rdb
 from dbops.engines.redis.client import Connection, text
 from dbops.engines.redis.options import Options
 from dbops.errors import CommandFailed, ConfigError, DbopsError, Refused, Unreachable
-from dbops.targets import Target, read_secret
+from dbops.targets import Target, read_secret, state_folder
 
 SILENCE_SECONDS = 120.0
 HELD = "migration.conf"
@@ -170,14 +170,10 @@ def _remember(connection: Connection) -> None:
 
 
 def _keep_login(target: Target, connection: Connection) -> None:
-    path = target.state_dir / _LOGIN
-    if path.exists():
-        return
-    found = connection.config(*_KEPT)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    target.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-    with os.fdopen(os.open(path, flags, 0o600), "w") as file:
-        json.dump(found, file)
+    with state_folder(target.state_dir) as place:
+        if place.look(_LOGIN) is None:
+            found = connection.config(*_KEPT)
+            place.write(_LOGIN, json.dumps(found).encode(), mode=0o600)
 
 
 def settle(opts: Options, target: Target, connection: Connection) -> None:

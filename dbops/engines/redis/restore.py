@@ -105,12 +105,12 @@ def _fill(
 def _cut(opts: Options, data_dir: Path, way: Destination, user: str | None) -> None:
     assert way.until is not None
     loading.cut(opts, data_dir, way.until, capture)
-    loading.own(data_dir, user)
+    loading.own(data_dir, user, linked=False)
 
 
 def _checked(opts: Options, data_dir: Path, user: str | None) -> None:
     loading.check(opts, data_dir, capture)
-    loading.own(data_dir, user)
+    loading.own(data_dir, user, linked=False)
 
 
 def plan_discard(target: Target) -> Plan:

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dbops import files
+from dbops import files, handles
 from dbops.engines.redis import aof, pour
 from dbops.engines.redis.aof import Extent
 from dbops.errors import ConfigError, VerificationFailed
@@ -171,9 +171,9 @@ def _marked(folder: Path, how: int) -> Iterator[None]:
 def make(folder: Path, owner: str | None) -> None:
     """Make a folder that ``owner`` and nobody else may enter; None keeps the present account."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if owner is not None and os.geteuid() == 0:
-            account = pwd.getpwnam(owner)
-            os.chown(folder, account.pw_uid, account.pw_gid)
+        account = pwd.getpwnam(owner) if owner is not None and os.geteuid() == 0 else None
+        with handles.ensure(folder, mode=0o700) as place:
+            if account is not None:
+                os.fchown(place.handle, account.pw_uid, account.pw_gid)
     except (OSError, KeyError) as error:
         raise ConfigError(f"{folder} cannot be made: {error}.") from None
