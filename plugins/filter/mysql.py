@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+_POSITION = re.compile(r"[0-9A-Za-z_:,-]*")
 
 
 def account(address: str, name: str, password: str) -> dict[str, Any]:
@@ -26,6 +31,20 @@ def option_file(password: str, user: str, flavor: str = "mariadb") -> str:
         "ssl-ca=/etc/dbops/tls/ca.crt\nssl-cert=/etc/dbops/tls/host.crt\n"
         f"ssl-key=/etc/dbops/tls/host.key\n{VERIFY[flavor]}\n"
     )
+
+
+def position(text: str, host: str) -> str:
+    """Return the transactions that ``host`` names, which go into a statement on another host.
+
+    Raises AnsibleFilterError for anything that is no list or set of GTIDs.
+    """
+    plain = "".join(text.replace("\\n", "").split())
+    if not _POSITION.fullmatch(plain):
+        raise AnsibleFilterError(
+            f"What {host} gives as its last transaction is no list of GTIDs, so it goes into no "
+            f"statement: look at the server on {host} before you run this again."
+        )
+    return plain
 
 
 def reader(member: str, cluster: str, restart: bool) -> dict[str, Any]:
@@ -98,5 +117,6 @@ class FilterModule:
             "dbops_mysql_grant": grant,
             "dbops_mysql_option_file": option_file,
             "dbops_mysql_errant": errant,
+            "dbops_mysql_position": position,
             "dbops_mysql_reader": reader,
         }

@@ -32,6 +32,7 @@ _EVERYWHERE = [
     ("/etc/dbops/tls/host.key", "root", "dbops", "640"),
     ("/etc/dbops/targets/flights-sql.json", "root", "dbops", "640"),
     ("/etc/dbops/secrets", "root", "dbops", "750"),
+    ("/var/lib/dbops", "root", "root", "755"),
 ]
 _OWN = ("dbops-repository", "dbops-repository")
 _FILES = {
@@ -40,6 +41,8 @@ _FILES = {
         ("/etc/mysql/dbops.cnf", "root", "mysql", "640"),
         ("/etc/sudoers.d/dbops-stream", "root", "root", "440"),
         ("/etc/ssh/dbops-stream.keys", "root", "root", "644"),
+        ("/var/lib/dbops/flights-sql", "root", "dbops", "750"),
+        ("/var/lib/mysql", "root", "mysql", "750"),
         ("/var/lib/mysql/main", "mysql", "mysql", "700"),
     ],
     "backup": [

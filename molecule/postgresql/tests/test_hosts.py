@@ -34,13 +34,17 @@ _EVERYWHERE = [
     ("/etc/dbops/tls/host.key", "root", "dbops", 0o640),
     ("/etc/dbops/targets/flights.json", "root", "dbops", 0o640),
     ("/etc/dbops/secrets", "root", "dbops", 0o750),
+    ("/var/lib/dbops", "root", "root", 0o755),
 ]
 _FILES = {
     "pg": [
         ("/etc/dbops/secrets/postgresql-replication.pgpass", "postgres", "postgres", 0o600),
         ("/etc/pgbackrest/pgbackrest.conf", "root", "postgres", 0o640),
-        ("/etc/postgresql/17/main/pg_hba.conf", "postgres", "postgres", 0o640),
-        ("/etc/postgresql/17/main/postgresql.conf", "postgres", "postgres", 0o640),
+        ("/etc/postgresql/17", "root", "root", 0o755),
+        ("/etc/postgresql/17/main", "root", "postgres", 0o750),
+        ("/etc/postgresql/17/main/pg_hba.conf", "root", "postgres", 0o640),
+        ("/etc/postgresql/17/main/postgresql.conf", "root", "postgres", 0o640),
+        ("/var/lib/dbops/flights", "root", "dbops", 0o750),
         ("/var/lib/postgresql/17/main", "postgres", "postgres", 0o700),
     ],
     "backup": [

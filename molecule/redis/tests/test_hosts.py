@@ -37,6 +37,7 @@ _EVERYWHERE = [
     ("/etc/dbops/tls/host.key", "root", "dbops", "640"),
     ("/etc/dbops/targets/flights-store.json", "root", "dbops", "640"),
     ("/etc/dbops/secrets", "root", "dbops", "750"),
+    ("/var/lib/dbops", "root", "root", "755"),
 ]
 _FILES = {
     "redis": [
