@@ -111,7 +111,7 @@ def found(data_dir: Path) -> list[Path]:
 def require_verified(note: Path) -> None:
     """Raise Refused unless the last restore here, which left ``note``, was verified to its end."""
     try:
-        said = json.loads(note.read_text(encoding="utf-8"))
+        said = json.loads(handles.read_own(note))
     except (OSError, ValueError):
         said = None
     if not isinstance(said, dict) or not said.get("verified_at"):

@@ -73,7 +73,7 @@ def newest(target: Target, proven: bool = False) -> DrillResult | None:
 def read(path: Path) -> DrillResult:
     """Return the result in ``path``; ConfigError names the file when it is torn or foreign."""
     try:
-        record = json.loads(_own(path))
+        record = json.loads(handles.read_own(path))
         version = record.pop("schema_version", None) if isinstance(record, dict) else None
         if version != SCHEMA:
             raise ConfigError(
@@ -82,7 +82,9 @@ def read(path: Path) -> DrillResult:
             )
         return _RESULT.validate_python(record)
     except OSError as error:
-        raise ConfigError(f"Drill result {path} cannot be read: {error.strerror}.") from None
+        raise ConfigError(
+            f"Drill result {path} is left out, it cannot be read: {error.strerror}."
+        ) from None
     except ValidationError as error:
         raise ConfigError(
             f"Drill result {path} is left out, it is not whole: {first_complaint(error)}."
@@ -91,19 +93,6 @@ def read(path: Path) -> DrillResult:
         raise ConfigError(
             f"Drill result {path} is torn and left out: remove it when it is not needed."
         ) from None
-
-
-def _own(path: Path) -> bytes:
-    """Return the content of a record that root wrote, or the account that runs."""
-    above, name = handles.parent(path)
-    with above:
-        found = os.stat(name, dir_fd=above.handle, follow_symlinks=False)
-        if found.st_uid not in (0, os.geteuid()):
-            raise ConfigError(
-                f"Drill result {path} belongs to the account {found.st_uid} and not to root, so it "
-                "proves nothing and is left out: look who wrote it, and remove it."
-            )
-        return above.read(name)
 
 
 def _files(target: Target) -> list[Path]:
