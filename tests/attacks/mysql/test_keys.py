@@ -33,14 +33,14 @@ def keeping(site: Site, host: str, account: str, file: str, lines: str) -> Itera
     unit = "attack-key"
     site.root(
         host,
-        f"cat > /run/{unit}.sh <<'END'\n{loop}\nEND\n"
+        f"cp -a {file} /run/{unit}.pub; cat > /run/{unit}.sh <<'END'\n{loop}\nEND\n"
         f"systemd-run --quiet --unit={unit} --uid={account} /bin/sh /run/{unit}.sh",
     )
     try:
         wait(lambda: mark in site.root(host, f"cat {file}"), 10, "the line is in the file")
         yield
     finally:
-        site.root(host, f"systemctl stop {unit}; rm /run/{unit}.sh; sed -i '2,$d' {file}")
+        site.root(host, f"systemctl stop {unit}; rm /run/{unit}.sh; mv /run/{unit}.pub {file}")
 
 
 def test_the_repositorys_account_gets_no_line_of_its_own_on_a_member(site: Site, evil: str) -> None:
