@@ -14,7 +14,7 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,11 +73,15 @@ def _number(value: float) -> str:
 
 @dataclass(frozen=True)
 class Tls:
-    """The files of the exporter's own certificate and of the authority that signs scrapers'."""
+    """The files of the exporter's own certificate and of the authority that signs scrapers'.
+
+    ``clients`` are the common names of those who may scrape: the authority signs others' too.
+    """
 
     certificate: Path
     key: Path
     client_ca: Path
+    clients: frozenset[str]
 
     def stamp(self) -> tuple[int, ...]:
         """Return what changes when a file is replaced."""
@@ -99,6 +103,13 @@ class Tls:
                 f"used: {error.strerror or error}."
             ) from None
         return context
+
+
+def may_scrape(certificate: Mapping[str, Any] | None, clients: frozenset[str]) -> bool:
+    """Return whether a verified certificate, as ``ssl`` gives it, has one of the names."""
+    parts = (certificate or {}).get("subject", ())
+    names = [value for part in parts for kind, value in part if kind == "commonName"]
+    return len(names) == 1 and names[0] in clients
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -130,8 +141,8 @@ class Server(http.server.ThreadingHTTPServer):
         address, port = listen
         if tls is None and not ipaddress.ip_address(address).is_loopback:
             raise Refused(
-                f"The exporter does not listen on {address} without --tls-cert, --tls-key and "
-                "--client-ca: everybody there could read it."
+                f"The exporter does not listen on {address} without --tls-cert, --tls-key, "
+                "--client-ca and --client-name: everybody there could read it."
             )
         self.fleet = fleet
         self.timeout_seconds = timeout_seconds
@@ -177,6 +188,13 @@ class Server(http.server.ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up or fails its handshake is no event."""
 
+    def lets_in(self, connection: socket.socket) -> bool:
+        """Return whether the client at the other end may scrape."""
+        if self._tls is None:
+            return True
+        assert isinstance(connection, ssl.SSLSocket)
+        return may_scrape(connection.getpeercert(), self._tls.clients)
+
     def metrics(self) -> str:
         """Return everything known, as Prometheus text."""
         samples = [s for target in self.fleet.collect(self.timeout_seconds) for s in target.samples]
@@ -190,6 +208,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
+        if not self.server.lets_in(self.connection):
+            self._answer(403, "This certificate is not that of a client that may scrape.\n")
+            return
         if self.path.split("?")[0] != "/metrics":
             self._answer(404, "The metrics are at /metrics.\n")
             return

@@ -67,29 +67,39 @@ def heartbeat(cluster: str | None) -> None:
 @click.option(
     "--client-ca", type=click.Path(path_type=Path), help="Authority of the scrapers' certificates."
 )
+@click.option(
+    "--client-name",
+    "client_names",
+    multiple=True,
+    metavar="NAME",
+    help="Common name of a certificate that may scrape; repeat it for more.",
+)
 def exporter(
     listen: str,
     timeout: float,
     tls_cert: Path | None,
     tls_key: Path | None,
     client_ca: Path | None,
+    client_names: tuple[str, ...],
 ) -> None:
     """Serve the metrics of every cluster of this host at /metrics until terminated.
 
-    Beyond loopback it demands TLS and a client certificate.
+    Beyond loopback it demands TLS and a client certificate with one of the names given.
 
     \b
     Examples:
       dbops exporter
-      dbops exporter --listen 10.0.0.5:9600 --tls-cert tls/host.crt \\
-          --tls-key tls/host.key --client-ca tls/ca.crt
+      dbops exporter --listen 10.0.0.5:9600 --tls-cert tls/exporter.crt \\
+          --tls-key tls/exporter.key --client-ca tls/ca.crt --client-name prometheus
     """
     address = parse_listen(listen)
     tls: Tls | None = None
-    if tls_cert and tls_key and client_ca:
-        tls = Tls(tls_cert, tls_key, client_ca)
-    elif tls_cert or tls_key or client_ca:
-        raise ConfigError("Give --tls-cert, --tls-key and --client-ca together, or none of them.")
+    if tls_cert and tls_key and client_ca and client_names:
+        tls = Tls(tls_cert, tls_key, client_ca, frozenset(client_names))
+    elif tls_cert or tls_key or client_ca or client_names:
+        raise ConfigError(
+            "Give --tls-cert, --tls-key, --client-ca and --client-name together, or none of them."
+        )
     ended = _until_terminated()
     server = Server(address, Fleet(options.targets_dir(), output.note), timeout, tls)
     with server:

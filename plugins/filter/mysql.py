@@ -10,9 +10,22 @@ from ansible.errors import AnsibleFilterError
 _POSITION = re.compile(r"[0-9A-Za-z_:,-]*")
 
 
-def account(address: str, name: str, password: str) -> dict[str, Any]:
-    """Return the account ``name`` at ``address``, which needs a password and a certificate."""
-    return {"name": name, "host": address, "password": password, "require": "X509"}
+def identity(host: str, own: Any = None) -> str:
+    """Return what a connection from ``host`` must show: the kit's certificate for that host.
+
+    ``own`` are certificates that the user gave, whose subject is not known.
+    """
+    return "X509" if own else f"SUBJECT /CN={host}"
+
+
+def accounts(
+    hosts: dict[str, str], name: str, password: str, own: Any = None
+) -> list[dict[str, Any]]:
+    """Return the account ``name`` at each address of ``hosts``, with what it must show."""
+    return [
+        {"name": name, "host": address, "password": password, "require": identity(host, own)}
+        for host, address in hosts.items()
+    ]
 
 
 def grant(address: str, name: str, privileges: list[str]) -> dict[str, Any]:
@@ -28,8 +41,8 @@ def option_file(password: str, user: str, flavor: str = "mariadb") -> str:
     escaped = password.replace("\\", "\\\\").replace('"', '\\"')
     return (
         f'# Managed by dbops.\n[client]\nuser={user}\npassword="{escaped}"\n'
-        "ssl-ca=/etc/dbops/tls/ca.crt\nssl-cert=/etc/dbops/tls/host.crt\n"
-        f"ssl-key=/etc/dbops/tls/host.key\n{VERIFY[flavor]}\n"
+        "ssl-ca=/etc/dbops/tls/ca.crt\nssl-cert=/etc/dbops/tls/client.crt\n"
+        f"ssl-key=/etc/dbops/tls/client.key\n{VERIFY[flavor]}\n"
     )
 
 
@@ -113,10 +126,11 @@ class FilterModule:
     def filters(self) -> dict[str, object]:
         """Return the filters by name."""
         return {
-            "dbops_mysql_account": account,
+            "dbops_mysql_accounts": accounts,
             "dbops_mysql_grant": grant,
             "dbops_mysql_option_file": option_file,
             "dbops_mysql_errant": errant,
+            "dbops_mysql_identity": identity,
             "dbops_mysql_position": position,
             "dbops_mysql_reader": reader,
         }

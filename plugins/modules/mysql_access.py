@@ -80,7 +80,9 @@ options:
         description: Its password, or the digest that the plugin stores. Left alone when not given.
         type: str
       require:
-        description: "What the connection needs: NONE, SSL or X509."
+        description:
+          - "What the connection needs: NONE, SSL, X509, or SUBJECT and the subject of the one"
+          - certificate that may be shown, such as C(SUBJECT /CN=app1).
         type: str
         default: NONE
       locked: {description: Whether it is locked., type: bool, default: false}

@@ -48,11 +48,11 @@ options:
   cert_file:
     description: Certificate to show.
     type: path
-    default: /etc/dbops/tls/host.crt
+    default: /etc/dbops/tls/client.crt
   key_file:
     description: Its key.
     type: path
-    default: /etc/dbops/tls/host.key
+    default: /etc/dbops/tls/client.key
   flavor:
     description: Which server it is.
     type: str
@@ -99,8 +99,8 @@ ARGUMENTS: dict[str, Any] = {
     "user": {"type": "str", "default": "dbops_replication"},
     "password": {"type": "str", "no_log": True},
     "ca_file": {"type": "path", "default": "/etc/dbops/tls/ca.crt"},
-    "cert_file": {"type": "path", "default": "/etc/dbops/tls/host.crt"},
-    "key_file": {"type": "path", "default": "/etc/dbops/tls/host.key"},
+    "cert_file": {"type": "path", "default": "/etc/dbops/tls/client.crt"},
+    "key_file": {"type": "path", "default": "/etc/dbops/tls/client.key"},
     "timeout_seconds": {"type": "int", "default": 60},
     "flavor": {"type": "str", "choices": ["mariadb", "mysql"], "default": "mariadb"},
     "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},

@@ -59,8 +59,12 @@ options:
     description: Whom a replica has to follow, C(host port). Empty leaves it.
     type: str
     default: ""
+  certificates:
+    description: The settings that name certificates and keys, set together.
+    type: dict
+    default: {}
   reload_certificate:
-    description: Serve the certificate that is on disk now.
+    description: Read the certificates that are on disk now, also when the settings are right.
     type: bool
     default: false
 attributes:
@@ -110,6 +114,7 @@ ARGUMENTS: dict[str, Any] = {
     "settings": {"type": "dict", "default": {}},
     "secret_settings": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "primary": {"type": "str", "default": ""},
+    "certificates": {"type": "dict", "default": {}},
     "reload_certificate": {"type": "bool", "default": False},
 }
 
@@ -128,15 +133,18 @@ def follow(client: Client, primary: str, report: Report, check_mode: bool) -> No
         client.call("CONFIG", "REWRITE")
 
 
-def reload_certificate(client: Client, report: Report, check_mode: bool) -> None:
-    """Let new connections get the certificate that is on disk."""
-    files = client.table("CONFIG", "GET", "tls-*-file")
-    if not files.get("tls-cert-file"):
+def show_certificates(
+    client: Client, files: dict[str, str], again: bool, report: Report, check_mode: bool
+) -> None:
+    """Let new connections get the certificates in ``files``, read anew if ``again``."""
+    now = client.table("CONFIG", "GET", "tls-*-file")
+    differ = [name for name in files if now.get(name) != files[name]]
+    lines = ([f"{name} {now.get(name)}" for name in differ], [f"{n} {files[n]}" for n in differ])
+    if not differ and not again:
         return
-    report.actions.append("serve the certificate on disk")
+    report.note("certificates of the server", *lines, ["show the certificates on disk"])
     if not check_mode:
-        pairs = [word for name in ("tls-cert-file", "tls-key-file") for word in (name, files[name])]
-        client.call("CONFIG", "SET", *pairs)
+        client.call("CONFIG", "SET", *(word for pair in files.items() for word in pair))
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -151,8 +159,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         report.pending_restart = changed.pending_restart
         if parameters["primary"]:
             follow(client, parameters["primary"], report, check_mode)
-        if parameters["reload_certificate"]:
-            reload_certificate(client, report, check_mode)
+        if files := parameters["certificates"]:
+            again = parameters["reload_certificate"]
+            show_certificates(client, files, again, report, check_mode)
         client.close()
     return {
         "changed": bool(report.actions),

@@ -218,8 +218,8 @@ def configure(opts: Options, ours: Connection) -> str:
             who.user,
             who.password,
             str(who.ca or server["ssl_ca"]),
-            server["ssl_cert"],
-            server["ssl_key"],
+            str(who.certificate or server["ssl_cert"]),
+            str(who.key or server["ssl_key"]),
         ],
     )
     client.rows(ours, client.sql(_FILTER, n=NAME), [f"{opts.heartbeat_schema}.%,mysql.%"])

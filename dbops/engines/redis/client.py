@@ -172,8 +172,8 @@ def at_address(
         ssl_cert_reqs="required",
         ssl_check_hostname=True,
         ssl_ca_certs=str(ca_file or options.ca_file),
-        ssl_certfile=str(options.tls_certificate) if options.tls_certificate.exists() else None,
-        ssl_keyfile=str(options.tls_key) if options.tls_certificate.exists() else None,
+        ssl_certfile=str(options.agent_certificate) if options.agent_certificate.exists() else None,
+        ssl_keyfile=str(options.agent_key) if options.agent_certificate.exists() else None,
         **_common(user, password_file, timeout_seconds),
     )
     return Connection(raw, f"{name or address} (port {port})").open()

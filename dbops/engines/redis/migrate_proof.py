@@ -88,8 +88,8 @@ def _follow(opts: Options, name: str, connection: Connection) -> None:
     connection.ask(
         "CONFIG", "SET",
         "tls-ca-cert-file", str(opts.migrate_ca_file),
-        "tls-cert-file", str(opts.tls_certificate),
-        "tls-key-file", str(opts.tls_key),
+        "tls-cert-file", str(opts.link_certificate),
+        "tls-key-file", str(opts.link_key),
         "tls-replication", "yes",
         "masteruser", opts.migrate_user,
         "masterauth", read_secret(opts.migrate_password_file),

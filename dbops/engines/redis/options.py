@@ -24,8 +24,9 @@ class Options(options.EngineOptions):
 
     ``hosts`` maps each member to the address on which it answers, ``sentinels`` each Sentinel's
     host to its own. ``os_user`` is the account that the server runs under on this host, and
-    ``agent_user`` the one of the exporter and the heartbeat. ``migrate_hosts`` are the members of
-    the other cluster of a migration.
+    ``agent_user`` the one of the exporter and the heartbeat. Servers show ``tls_certificate`` to
+    clients and ``link_certificate`` to other servers; dbops shows ``agent_certificate``.
+    ``migrate_hosts`` are the members of the other cluster of a migration.
     """
 
     PART_OF: ClassVar[dict[str, str]] = {
@@ -65,7 +66,10 @@ class Options(options.EngineOptions):
     heartbeat_password_file: Path | None = None
     heartbeat_interval_seconds: float = Field(default=2, gt=0)
     tls_certificate: Path = Path("/etc/dbops/tls/host.crt")
-    tls_key: Path = Path("/etc/dbops/tls/host.key")
+    link_certificate: Path = Path("/etc/dbops/tls/client.crt")
+    link_key: Path = Path("/etc/dbops/tls/client.key")
+    agent_certificate: Path = Path("/etc/dbops/tls/agent.crt")
+    agent_key: Path = Path("/etc/dbops/tls/agent.key")
     audit_waivers: dict[str, str] = Field(default_factory=dict)
     admins: tuple[str, ...] = ("dbops_admin",)
     users: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from typing import Any
 
 from .declaration import GRANT_OPTION, LIMITS, Levels, Right, Target
 from .dialect import MARIADB, Dialect
-from .names import PUBLIC, Grantee
+from .names import PUBLIC, Grantee, required
 
 # Columns of mysql.db whose names are not the privilege's own.
 COLUMNS = {
@@ -201,6 +201,13 @@ def _parse(holder: str) -> tuple[str, str]:
     return (name, host) if host or "'@'" in holder else (holder.strip("'"), "")
 
 
+def _specified(stored: Mapping[str, Any]) -> str:
+    """Return the subject that a certificate must have, unless more than that is asked for."""
+    subject = stored.get("x509_subject", "")
+    more = stored.get("x509_issuer") or stored.get("ssl_cipher")
+    return required(subject) if subject and not more else "SPECIFIED"
+
+
 def _user(grantee: Grantee, stored: Mapping[str, Any]) -> UserNow:
     plugin, authentication = stored.get("plugin", ""), stored.get("authentication_string", "")
     either = [way for way in stored.get("auth_or", []) if way.get("plugin")]
@@ -210,7 +217,7 @@ def _user(grantee: Grantee, stored: Mapping[str, Any]) -> UserNow:
         grantee=grantee,
         plugin=plugin,
         authentication=authentication,
-        require=_REQUIRED.get(stored.get("ssl_type", 0), "SPECIFIED"),
+        require=_REQUIRED.get(stored.get("ssl_type", 0)) or _specified(stored),
         limits={name: int(stored.get(_STORED_LIMITS[name], 0)) for name in LIMITS},
         locked=bool(stored.get("account_locked", False)),
         default_role=stored.get("default_role", ""),

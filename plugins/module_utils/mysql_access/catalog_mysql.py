@@ -9,7 +9,7 @@ from typing import Any
 
 from .catalog import Reader, UserNow
 from .dialect import MYSQL, Dialect
-from .names import AccessError, Grantee
+from .names import AccessError, Grantee, required
 
 _REQUIRED = {"": "NONE", "ANY": "SSL", "X509": "X509"}
 _NO_PRIVILEGE = ("GRANT OPTION", "PROXY", "USAGE")
@@ -17,7 +17,9 @@ _ACCOUNTS = (
     "SELECT u.User, u.Host, u.plugin, HEX(u.authentication_string), u.ssl_type, u.max_questions,"
     " u.max_updates, u.max_connections, u.max_user_connections, u.account_locked,"
     " u.password_expired, (SELECT GROUP_CONCAT(d.DEFAULT_ROLE_USER ORDER BY 1) FROM"
-    " mysql.default_roles d WHERE d.USER = u.User AND d.HOST = u.Host) FROM mysql.user u"
+    " mysql.default_roles d WHERE d.USER = u.User AND d.HOST = u.Host),"
+    " CONVERT(u.x509_subject USING utf8mb4),"
+    " LENGTH(u.x509_issuer) + LENGTH(u.ssl_cipher) FROM mysql.user u"
 )
 _MEMBERSHIPS = "SELECT TO_USER, TO_HOST, FROM_USER FROM mysql.role_edges"
 
@@ -60,13 +62,13 @@ def _is_role(row: tuple[Any, ...]) -> bool:
 
 
 def _user(row: tuple[Any, ...]) -> UserNow:
-    user, host, plugin, secret, ssl, *limits, locked, _, default = row
+    user, host, plugin, secret, ssl, *limits, locked, _, default, subject, more = row
     names = ("queries_per_hour", "updates_per_hour", "connections_per_hour", "user_connections")
     return UserNow(
         grantee=Grantee(user, host),
         plugin=plugin,
         authentication=secret,
-        require=_REQUIRED.get(ssl, "SPECIFIED"),
+        require=_REQUIRED.get(ssl) or (required(subject) if subject and not more else "SPECIFIED"),
         limits={f"max_{name}": int(number) for name, number in zip(names, limits, strict=True)},
         locked=locked == "Y",
         default_role=str(default or ""),

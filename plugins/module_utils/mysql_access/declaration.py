@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .dialect import MARIADB, SOCKETS, Dialect
 from .digest import weakness
-from .names import PUBLIC, AccessError, Grantee, check_name, literally
+from .names import PUBLIC, AccessError, Grantee, check_name, literally, required
 
 GRANT_OPTION = "GRANT OPTION"
 LIMITS = {
@@ -17,6 +18,7 @@ LIMITS = {
     "max_connections_per_hour": "MAX_CONNECTIONS_PER_HOUR",
     "max_user_connections": "MAX_USER_CONNECTIONS",
 }
+_SUBJECT = re.compile(r"(?i:SUBJECT) +(/[^'\\\\\x00-\x1f]+)")
 REQUIREMENTS = ("NONE", "SSL", "X509")
 
 Levels = Mapping[str, Sequence[str]]
@@ -120,14 +122,25 @@ def _unique(found: list[Any], key: Any) -> dict[Any, Any]:
     return result
 
 
+def _requirement(grantee: Grantee, given: str) -> str:
+    """Return what the connection needs, as SQL."""
+    if found := _SUBJECT.fullmatch(given):
+        return required(found[1])
+    if given.upper() not in REQUIREMENTS:
+        known = ", ".join(REQUIREMENTS)
+        raise AccessError(
+            f"Account {grantee}: require must be one of {known} or SUBJECT /CN=name, the whole"
+            " subject of a certificate."
+        )
+    return given.upper()
+
+
 def _user(entry: Mapping[str, Any], dialect: Dialect) -> User:
     name = check_name(entry["name"], "An account", 128)
     grantee = Grantee(name, check_name(entry["host"], f"Account {name}", 255))
     plugin = entry.get("plugin") or dialect.plugin
     plugin = dialect.socket if plugin in SOCKETS else plugin
-    require = entry["require"].upper()
-    if require not in REQUIREMENTS:
-        raise AccessError(f"Account {grantee}: require must be one of {', '.join(REQUIREMENTS)}.")
+    require = _requirement(grantee, entry["require"])
     roles = tuple(entry.get("roles") or ())
     return User(
         grantee=grantee,

@@ -54,6 +54,11 @@ def text(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def required(subject: str) -> str:
+    """Return what an account needs that must show the certificate of ``subject``."""
+    return f"SUBJECT {text(subject)}"
+
+
 def literally(database: str) -> str:
     """Return a database's name as a pattern that means only itself."""
     escaped = database.replace("\\", "\\\\")

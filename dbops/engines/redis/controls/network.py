@@ -74,11 +74,15 @@ def clients_verified(facts: Facts) -> Finding:
 
 def tls_key(facts: Facts) -> Finding:
     """RD-13."""
-    name = facts.setting("tls-key-file")
-    if not name:
-        return verdict(["no TLS key is set"])
-    problems = permissions(Path(name), {"root", facts.options.os_user}, 0o640)
-    return verdict(problems, name)
+    names = [facts.setting("tls-key-file"), facts.setting("tls-client-key-file")]
+    if not all(names):
+        return verdict(["no TLS key is set, or none for what the server asks others"])
+    problems = [
+        problem
+        for name in names
+        for problem in permissions(Path(name), {"root", facts.options.os_user}, 0o640)
+    ]
+    return verdict(problems, " and ".join(names))
 
 
 def sentinel_closed(facts: Facts) -> Finding:
