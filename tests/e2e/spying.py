@@ -75,6 +75,17 @@ def lines_with(text: str, secrets: Iterable[str]) -> list[str]:
     ]
 
 
+def keys(site: Site, host: str) -> list[str]:
+    """Return a line of each private key that ``host`` shows its certificates with."""
+    script = "for key in $(find /etc/dbops/tls -name '*.key'); do sed -n 2p $key; done"
+    return site.root(host, script).split()
+
+
+def shown(keys: dict[str, str]) -> list[str]:
+    """Return what a search finds of keys: each is open to the group that shows it, by name."""
+    return [f"/etc/dbops/tls/{name}.key 640 root:{group}" for name, group in keys.items()]
+
+
 def on_host(site: Site, host: str, secrets: Iterable[str]) -> tuple[list[str], list[str]]:
     """Search a host for secrets.
 

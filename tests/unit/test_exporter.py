@@ -151,7 +151,7 @@ def test_strangers_need_tls(address: str, tmp_path: Path) -> None:
 def test_bad_tls_files_are_named(tmp_path: Path) -> None:
     absent = tmp_path / "absent"
     with pytest.raises(ConfigError, match="absent"):
-        Server(("127.0.0.1", 0), Fleet(tmp_path), 1, Tls(absent, absent, absent))
+        Server(("127.0.0.1", 0), Fleet(tmp_path), 1, Tls(absent, absent, absent, frozenset()))
 
 
 @contextmanager

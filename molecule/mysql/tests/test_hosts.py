@@ -29,7 +29,6 @@ _UNITS = {
 }
 _SECRETS = "/etc/dbops/secrets/mysql-flights-sql"
 _EVERYWHERE = [
-    ("/etc/dbops/tls/host.key", "root", "dbops", "640"),
     ("/etc/dbops/targets/flights-sql.json", "root", "dbops", "640"),
     ("/etc/dbops/secrets", "root", "dbops", "750"),
     ("/var/lib/dbops", "root", "root", "755"),
@@ -37,6 +36,8 @@ _EVERYWHERE = [
 _OWN = ("dbops-repository", "dbops-repository")
 _FILES = {
     "mysql": [
+        ("/etc/dbops/tls/host.key", "root", "mysql", "640"),
+        ("/etc/dbops/tls/client.key", "root", "mysql", "640"),
         (f"{_SECRETS}-repository.key", "root", "root", "600"),
         ("/etc/mysql/dbops.cnf", "root", "mysql", "640"),
         ("/etc/sudoers.d/dbops-stream", "root", "root", "440"),
@@ -46,6 +47,7 @@ _FILES = {
         ("/var/lib/mysql/main", "mysql", "mysql", "700"),
     ],
     "backup": [
+        ("/etc/dbops/tls/client.key", "root", "dbops-repository", "640"),
         (f"{_SECRETS}-backup.cnf", *_OWN, "400"),
         (f"{_SECRETS}-binlog.cnf", *_OWN, "400"),
         (f"{_SECRETS}-repository.key", *_OWN, "600"),

@@ -15,6 +15,8 @@ testinfra_hosts = ["ansible://dbops"]
 
 _UNITS = {
     "pg": [
+        ("/etc/dbops/tls/host.key", "root", "postgres", 0o640),
+        ("/etc/dbops/tls/client.key", "root", "postgres", 0o640),
         "dbops-exporter.service",
         "dbops-heartbeat-flights.service",
         "pgbackrest-server.service",
@@ -31,13 +33,14 @@ _UNITS = {
     "drill": ["dbops-exporter.service", "dbops-drill-flights.timer"],
 }
 _EVERYWHERE = [
-    ("/etc/dbops/tls/host.key", "root", "dbops", 0o640),
     ("/etc/dbops/targets/flights.json", "root", "dbops", 0o640),
     ("/etc/dbops/secrets", "root", "dbops", 0o750),
     ("/var/lib/dbops", "root", "root", 0o755),
 ]
 _FILES = {
     "pg": [
+        ("/etc/dbops/tls/host.key", "root", "postgres", 0o640),
+        ("/etc/dbops/tls/client.key", "root", "postgres", 0o640),
         ("/etc/dbops/secrets/postgresql-replication.pgpass", "postgres", "postgres", 0o600),
         ("/etc/pgbackrest/pgbackrest.conf", "root", "postgres", 0o640),
         ("/etc/postgresql/17", "root", "root", 0o755),
@@ -48,12 +51,17 @@ _FILES = {
         ("/var/lib/postgresql/17/main", "postgres", "postgres", 0o700),
     ],
     "backup": [
+        ("/etc/dbops/tls/client.key", "root", "pgbackrest-client", 0o640),
+        ("/etc/dbops/tls/gate.key", "root", "pgbackrest-gate", 0o640),
         ("/etc/dbops/secrets/postgresql-flights-backup.pgpass", "pgbackrest", "pgbackrest", 0o600),
         ("/etc/pgbackrest/pgbackrest.conf", "root", "pgbackrest", 0o640),
         ("/var/lib/pgbackrest", "pgbackrest", "pgbackrest", 0o750),
         ("/var/lib/pgbackrest/archive/flights", "pgbackrest", "pgbackrest", 0o3770),
     ],
-    "drill": [("/etc/pgbackrest/pgbackrest.conf", "root", "postgres", 0o640)],
+    "drill": [
+        ("/etc/dbops/tls/client.key", "root", "postgres", 0o640),
+        ("/etc/pgbackrest/pgbackrest.conf", "root", "postgres", 0o640),
+    ],
 }
 
 

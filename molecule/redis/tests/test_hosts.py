@@ -34,13 +34,16 @@ _UNITS = {
 _SECRETS = "/etc/dbops/secrets/redis-flights-store"
 _FOLDER = "/etc/dbops-redis/flights-store"
 _EVERYWHERE = [
-    ("/etc/dbops/tls/host.key", "root", "dbops", "640"),
     ("/etc/dbops/targets/flights-store.json", "root", "dbops", "640"),
     ("/etc/dbops/secrets", "root", "dbops", "750"),
     ("/var/lib/dbops", "root", "root", "755"),
 ]
+_KEYS = "/etc/dbops/tls"
 _FILES = {
     "redis": [
+        (f"{_KEYS}/host.key", "root", FLAVOR, "640"),
+        (f"{_KEYS}/client.key", "root", FLAVOR, "640"),
+        (f"{_KEYS}/agent.key", "root", "dbops", "640"),
         (f"{_SECRETS}-admin.password", "root", "root", "600"),
         (f"{_SECRETS}-monitor.password", "dbops", "dbops", "600"),
         (f"{_SECRETS}-repository.key", "root", "root", "600"),
@@ -51,6 +54,9 @@ _FILES = {
         (f"/var/lib/{FLAVOR}/flights-store", FLAVOR, FLAVOR, "700"),
     ],
     "backup": [
+        (f"{_KEYS}/host.key", "root", FLAVOR, "640"),
+        (f"{_KEYS}/client.key", "root", FLAVOR, "640"),
+        (f"{_KEYS}/agent.key", "root", "dbops-repository", "640"),
         (f"{_SECRETS}-backup.password", "dbops-repository", "dbops-repository", "600"),
         (f"{_SECRETS}-repository.key", "dbops-repository", "dbops-repository", "600"),
         (f"{_FOLDER}/users.acl", "root", "dbops-repository", "640"),

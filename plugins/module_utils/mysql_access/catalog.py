@@ -104,7 +104,7 @@ class Reader:
 
     def _accounts(self) -> tuple[list[UserNow], list[str]]:
         stored = [(row[0], row[1], json.loads(row[2])) for row in self.rows(_ACCOUNTS)]
-        users = [_user(Grantee(u, h), p) for h, u, p in stored if not p.get("is_role")]
+        users = [as_stored(Grantee(u, h), p) for h, u, p in stored if not p.get("is_role")]
         return users, [u for _, u, p in stored if p.get("is_role") and u != PUBLIC]
 
     def _memberships(self) -> list[tuple[Grantee, str]]:
@@ -208,7 +208,8 @@ def _specified(stored: Mapping[str, Any]) -> str:
     return required(subject) if subject and not more else "SPECIFIED"
 
 
-def _user(grantee: Grantee, stored: Mapping[str, Any]) -> UserNow:
+def as_stored(grantee: Grantee, stored: Mapping[str, Any]) -> UserNow:
+    """Return the account that its stored document describes."""
     plugin, authentication = stored.get("plugin", ""), stored.get("authentication_string", "")
     either = [way for way in stored.get("auth_or", []) if way.get("plugin")]
     if either and authentication == "invalid":

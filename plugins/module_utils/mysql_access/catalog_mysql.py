@@ -50,7 +50,7 @@ class MysqlReader(Reader):
     def _accounts(self) -> tuple[list[UserNow], list[str]]:
         rows = self.rows(_ACCOUNTS)
         self._roles = {row[0] for row in rows if _is_role(row)}
-        return [_user(row) for row in rows if not _is_role(row)], sorted(self._roles)
+        return [as_stored(row) for row in rows if not _is_role(row)], sorted(self._roles)
 
     def _memberships(self) -> list[tuple[Grantee, str]]:
         return [(self.grantee(row[0], row[1]), row[2]) for row in self.rows(_MEMBERSHIPS)]
@@ -61,7 +61,8 @@ def _is_role(row: tuple[Any, ...]) -> bool:
     return bool((host, secret, locked, expired) == ("%", "", "Y", "Y"))
 
 
-def _user(row: tuple[Any, ...]) -> UserNow:
+def as_stored(row: tuple[Any, ...]) -> UserNow:
+    """Return the account that a row of mysql.user describes."""
     user, host, plugin, secret, ssl, *limits, locked, _, default, subject, more = row
     names = ("queries_per_hour", "updates_per_hour", "connections_per_hour", "user_connections")
     return UserNow(

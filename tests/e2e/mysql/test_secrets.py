@@ -17,7 +17,13 @@ _PASSWORDS = (
     "mysql_flights_writer",
 )  # fmt: skip
 _LOUD = ("-vvv", "--diff")
-_SHOWN = ["/etc/dbops/tls/host.key 640 root:dbops"]
+_MEMBER = spying.shown({"client": "mysql", "host": "mysql"})
+_SHOWN = {
+    "mysql1": _MEMBER,
+    "mysql2": _MEMBER,
+    "backup3": spying.shown({"client": "dbops-repository"}),
+    "drill3": [],
+}
 # MariaDB keeps the password of a replica's link in plain, in a folder that is closed to others.
 _LINK = "/var/lib/mysql/main/master.info 660 mysql:mysql"
 
@@ -90,9 +96,9 @@ def test_no_command_line_held_a_secret(seen: Seen) -> None:
 
 @pytest.mark.parametrize("host", fleet.FLEETS["mysql"])
 def test_no_file_journal_or_log_of_a_host_shows_a_secret(site: Site, seen: Seen, host: str) -> None:
-    key = site.root(host, "sed -n 2p /etc/dbops/tls/host.key")
-    files, logs = spying.on_host(site, host, [*seen.words.values(), key])
-    assert [file for file in files if file != _LINK] == _SHOWN
+    words = [*seen.words.values(), *spying.keys(site, host)]
+    files, logs = spying.on_host(site, host, words)
+    assert [file for file in files if file != _LINK] == _SHOWN[host]
     assert logs == []
 
 

@@ -18,11 +18,17 @@ from tests.e2e.postgresql.hosts import CLUSTER, Site
 
 _PASSWORDS = ("replication", "backup", "flights_owner", "flights_writer")
 _LOUD = ("-vvv", "--diff")
-# What a group may read is meant so: the host's own key, for the services that show its certificate.
-_SHOWN_EVERYWHERE = ["/etc/dbops/tls/host.key 640 root:dbops"]
+# What a group may read is meant so: each key by its reader.
+_MEMBER = spying.shown({"client": "postgres", "host": "postgres"})
 _SHOWN = {
-    # The passphrase, for the account that takes backups and the one that serves them.
-    "backup1": ["/etc/pgbackrest/pgbackrest.conf 640 root:pgbackrest"],
+    "pg1": _MEMBER,
+    "pg2": _MEMBER,
+    "backup1": [
+        *spying.shown({"client": "pgbackrest-client", "gate": "pgbackrest-gate"}),
+        # The passphrase, for the account that takes backups and the one that serves them.
+        "/etc/pgbackrest/pgbackrest.conf 640 root:pgbackrest",
+    ],
+    "drill1": spying.shown({"client": "postgres"}),
 }
 
 
@@ -148,9 +154,9 @@ def test_no_artifact_holds_a_secret(seen: Seen) -> None:
 
 @pytest.mark.parametrize("host", fleet.FLEETS["postgresql"])
 def test_no_file_journal_or_log_of_a_host_shows_a_secret(site: Site, seen: Seen, host: str) -> None:
-    key = site.root(host, "sed -n 2p /etc/dbops/tls/host.key")
-    files, logs = spying.on_host(site, host, [*seen.words.values(), key])
-    assert files == [*_SHOWN_EVERYWHERE, *_SHOWN.get(host, [])]
+    words = [*seen.words.values(), *spying.keys(site, host)]
+    files, logs = spying.on_host(site, host, words)
+    assert files == _SHOWN[host]
     assert logs == []
 
 

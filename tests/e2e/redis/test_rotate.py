@@ -11,7 +11,7 @@ from tests.e2e.redis.hosts import Load, Site
 def _certificate(site: Site, host: str) -> str:
     line = (
         "echo | openssl s_client -connect $(hostname -i | cut -d' ' -f1):6379 "
-        "-cert /etc/dbops/tls/host.crt -key /etc/dbops/tls/host.key 2>/dev/null "
+        "-cert /etc/dbops/tls/client.crt -key /etc/dbops/tls/client.key 2>/dev/null "
         "| openssl x509 -noout -serial"
     )
     return site.root(host, line, ok=False)

@@ -19,11 +19,18 @@ _PASSWORDS = (
 )  # fmt: skip
 _LOUD = ("-vvv", "--diff")
 _FOLDER = f"/etc/dbops-redis/{CLUSTER}"
-# What a group may read is meant so: the host's own key, and what the server itself logs in with.
-_SHOWN_EVERYWHERE = ["/etc/dbops/tls/host.key 640 root:dbops"]
+# What a group may read is meant so: keys by their readers, and what the server itself logs in with.
 _SHOWN = {
-    host: [f"{_FOLDER}/rejoin.json 640 root:{group}", f"{_FOLDER}/secret.conf 640 root:{group}"]
-    for host, group in (("redis1", "redis"), ("redis2", "redis"), ("backup2", "dbops-repository"))
+    host: [
+        f"{_FOLDER}/rejoin.json 640 root:{group}",
+        f"{_FOLDER}/secret.conf 640 root:{group}",
+        *spying.shown({"agent": agent, "client": "redis", "host": "redis"}),
+    ]
+    for host, group, agent in (
+        ("redis1", "redis", "dbops"),
+        ("redis2", "redis", "dbops"),
+        ("backup2", "dbops-repository", "dbops-repository"),
+    )
 }
 
 
@@ -91,9 +98,8 @@ def test_no_command_line_held_a_secret(seen: Seen) -> None:
 
 @pytest.mark.parametrize("host", fleet.FLEETS["redis"])
 def test_no_file_journal_or_log_of_a_host_shows_a_secret(site: Site, seen: Seen, host: str) -> None:
-    key = site.root(host, "sed -n 2p /etc/dbops/tls/host.key")
-    files, logs = spying.on_host(site, host, [*seen.words, key])
-    assert files == sorted([*_SHOWN_EVERYWHERE, *_SHOWN.get(host, [])])
+    files, logs = spying.on_host(site, host, [*seen.words, *spying.keys(site, host)])
+    assert files == sorted(_SHOWN.get(host, []))
     assert logs == []
 
 

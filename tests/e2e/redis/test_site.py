@@ -54,7 +54,7 @@ def test_nobody_gets_in_without_tls_certificate_and_password(whole: Site) -> Non
     primary = whole.primary()
     address = whole.lab.address(primary)
     tls = "--tls --cacert /etc/dbops/tls/ca.crt"
-    certificate = "--cert /etc/dbops/tls/host.crt --key /etc/dbops/tls/host.key"
+    certificate = "--cert /etc/dbops/tls/client.crt --key /etc/dbops/tls/client.key"
     for port in (6379, 26379):
         for options, said in (
             ("", "reset by peer"),
@@ -62,7 +62,7 @@ def test_nobody_gets_in_without_tls_certificate_and_password(whole: Site) -> Non
             (f"{tls} {certificate}", "NOAUTH"),
         ):
             line = f"timeout 5 redis-cli -h {address} -p {port} {options} PING 2>&1 || true"
-            answer = whole.root(whole.drill, line, ok=False)
+            answer = whole.root(whole.repository, line, ok=False)
             assert "PONG" not in answer, (port, options)
             assert said in answer or "closed" in answer or "error" in answer.lower(), answer
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.mysql_access import sha2
+from plugins.module_utils.mysql_access import catalog, catalog_mysql, sha2
 from plugins.module_utils.mysql_access.catalog import Now, UserNow
 from plugins.module_utils.mysql_access.declaration import Right, Target, load
 from plugins.module_utils.mysql_access.dialect import MARIADB, MYSQL, Dialect, of
@@ -141,3 +141,39 @@ def test_the_server_s_own_accounts_are_left_alone() -> None:
 )
 def test_a_server_tells_by_its_version_what_it_is(version: str, dialect: Dialect) -> None:
     assert of(version) is dialect
+
+
+SUBJECT = "SUBJECT '/CN=mysql1'"
+
+
+def test_an_account_may_need_the_certificate_of_one_subject() -> None:
+    for dialect in (MARIADB, MYSQL):
+        given = user(require="subject /CN=mysql1", password="a long password")
+        (step,) = declared(dialect, users=[given])
+        assert f" REQUIRE {SUBJECT} WITH MAX_CONN" in step.statement
+
+
+def test_the_subject_that_is_stored_is_known_again() -> None:
+    grantee = Grantee("app", "10.%")
+    found = catalog.as_stored(grantee, {"ssl_type": 3, "x509_subject": "/CN=mysql1"})
+    assert found.require == SUBJECT
+    row = ("app", "10.%", "p", "", "SPECIFIED", 0, 0, 0, 0, "N", "N", None, "/CN=mysql1", 0)
+    assert catalog_mysql.as_stored(row).require == SUBJECT
+    now = replace(stored(), users={grantee: replace(stored().users[grantee], require=SUBJECT)})
+    given = {"password": "abcDEF123!xyz"}
+    assert declared(MYSQL, now=now, users=[user(require="SUBJECT /CN=mysql1", **given)]) == []
+    (step,) = declared(MYSQL, now=now, users=[user(require="SUBJECT /CN=mysql2", **given)])
+    assert step.line == "change account app@10.%: require"
+
+
+def test_what_asks_for_more_than_a_subject_is_none_of_ours() -> None:
+    more = {"ssl_type": 3, "x509_subject": "/CN=mysql1", "x509_issuer": "/CN=other"}
+    assert catalog.as_stored(Grantee("app", "10.%"), more).require == "SPECIFIED"
+    row = ("app", "10.%", "p", "", "SPECIFIED", 0, 0, 0, 0, "N", "N", None, "/CN=mysql1", 9)
+    assert catalog_mysql.as_stored(row).require == "SPECIFIED"
+
+
+@pytest.mark.parametrize("text", ["SUBJECT", "SUBJECT CN=x", "SUBJECT /CN=x' OR '1", "CIPHER x"])
+def test_what_a_connection_must_show_is_checked(text: str) -> None:
+    with pytest.raises(AccessError, match="require must be one of NONE, SSL, X509 or SUBJECT /CN="):
+        declared(MARIADB, users=[user(require=text)])
