@@ -43,9 +43,10 @@ _LONGEST = 10_000  # characters of a request
 def wanted(purposes: Mapping[str, str], host: str, address: str) -> list[dict[str, Any]]:
     """Return the keys of ``host`` as host_keys takes them; ``purposes`` names who reads each.
 
-    Only a server's certificate has names: a client is known by its subject.
+    Only a server's certificate has names: a client is known by its subject. ``address`` is where
+    the inventory says that the host is, an IP address or a name.
     """
-    names = [f"DNS:{host}"] + ([f"IP:{address}"] if address else [])
+    names = [f"DNS:{host}", _named(address)] if address != host else [_named(host)]
     return [
         {
             "name": purpose,
@@ -56,6 +57,13 @@ def wanted(purposes: Mapping[str, str], host: str, address: str) -> list[dict[st
         }
         for purpose, group in purposes.items()
     ]
+
+
+def _named(address: str) -> str:
+    try:
+        return f"IP:{ip_address(address)}"
+    except ValueError:
+        return f"DNS:{address}"
 
 
 def exporter(listen: str, group: str) -> dict[str, str]:

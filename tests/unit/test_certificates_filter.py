@@ -295,6 +295,20 @@ def test_one_for_other_names_or_another_key_is_replaced(pki: Path) -> None:
     assert _sign(pki, other, good) != good
 
 
+@pytest.mark.parametrize(
+    ("address", "names"),
+    [
+        ("10.0.0.1", ["DNS:pg1", "IP:10.0.0.1"]),
+        ("fd00:0::1", ["DNS:pg1", "IP:fd00::1"]),
+        ("pg1.example.org", ["DNS:pg1", "DNS:pg1.example.org"]),
+        ("pg1", ["DNS:pg1"]),
+    ],
+)
+def test_a_server_is_called_what_the_inventory_calls_it(address: str, names: list[str]) -> None:
+    server, client = certificates.wanted({"gate": "g", "agent": "a"}, "pg1", address)
+    assert (server["names"], client["names"]) == (names, [])
+
+
 def test_files_of_purposes_that_a_host_has_no_more_go() -> None:
     gone = certificates.gone({"client": "postgres"})
     assert "/etc/dbops/tls/host.key" in gone
