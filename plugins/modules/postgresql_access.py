@@ -10,6 +10,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 try:
     # mitogen carries over only what a module imports by its full name: every part of the package.
     from ansible.module_utils.postgresql_access import (  # noqa: F401
+        acl,
         catalog,
         databases,
         privileges,
@@ -35,11 +36,14 @@ description:
   - Roles are changed in one transaction. Missing databases are created. Then each database is
     changed in one transaction of its own, which is rolled back when anything in it fails.
   - With O(exact) everything that was not declared is taken back. In managed databases that is every
-    privilege on the database, on schemas, tables, columns, sequences and functions, and every
-    default privilege; in the whole server, memberships, attributes and settings of roles.
+    privilege on the database, on schemas, tables, columns, sequences, functions, types, languages,
+    foreign data wrappers, foreign servers and large objects, and every default privilege; in the
+    whole server, privileges on settings and tablespaces, and memberships, attributes and settings
+    of roles. Predefined roles (C(pg_*)) keep what they came with and nothing else.
   - Never touched are privileges of owners on their own objects, of superusers and of
-    O(protected_roles), the initial privileges of the system catalogue, members of extensions, and
-    databases that are not declared.
+    O(protected_roles), the initial privileges of the system catalogue and of extensions, and
+    databases that are not declared. Nothing changes its owner but declared databases and schemas,
+    and nothing is dropped.
   - In managed databases C(PUBLIC) loses C(CONNECT) and C(TEMPORARY), and C(CREATE) in the schema
     C(public), unless granted here.
   - Names are taken literally. Passwords are compared with, and sent as, SCRAM-SHA-256 verifiers, so
@@ -75,7 +79,8 @@ options:
   protected_roles:
     description:
       - Shell patterns of roles that are not touched and need not be declared. The role that made
-        the cluster, O(login_user) and the predefined roles (C(pg_*)) are always protected.
+        the cluster and O(login_user) are always protected, and so are the predefined roles
+        (C(pg_*)), but for privileges and memberships that they did not come with.
     type: list
     elements: str
     default: [postgres]
@@ -192,7 +197,7 @@ options:
   grants:
     description:
       - Privileges. With a O(grants[].database) only, on the database; with a
-        O(grants[].schema), on the schema; with tables, sequences or functions, on these.
+        O(grants[].schema), on the schema; with any kind of object, on these.
     type: list
     elements: dict
     default: []
@@ -202,9 +207,8 @@ options:
         type: str
         required: true
       database:
-        description: A database of O(databases).
+        description: A database of O(databases). Left out for parameters and tablespaces.
         type: str
-        required: true
       schema:
         description: The schema, or the schema of the objects.
         type: str
@@ -226,6 +230,32 @@ options:
       function:
         description: One function by its full signature.
         type: str
+      types:
+        description: C(all) in the schema, or names of types and domains.
+        type: raw
+      languages:
+        description: Names of languages.
+        type: list
+        elements: str
+      wrappers:
+        description: Names of foreign data wrappers.
+        type: list
+        elements: str
+      servers:
+        description: Names of foreign servers.
+        type: list
+        elements: str
+      large_objects:
+        description: C(all) in the database, or numbers of large objects.
+        type: raw
+      parameters:
+        description: Settings of the server, for C(SET) and C(ALTER SYSTEM); PostgreSQL 15 or later.
+        type: list
+        elements: str
+      tablespaces:
+        description: Names of tablespaces.
+        type: list
+        elements: str
       privileges:
         description: Privileges as in SQL; C(ALL) for all.
         type: list
@@ -258,7 +288,7 @@ options:
         description: Kind of object.
         type: str
         required: true
-        choices: [tables, sequences, functions, types, schemas]
+        choices: [tables, sequences, functions, types, schemas, large_objects]
       role:
         description: Who gets them; C(PUBLIC) for everybody.
         type: str
@@ -311,6 +341,7 @@ EXAMPLES = r"""
         database: postgres
         functions: ["pg_catalog.pg_switch_wal()"]
         privileges: [EXECUTE]
+      - {role: watcher, parameters: [log_min_duration_statement], privileges: [SET]}
     default_privileges:
       - {database: app, owner: app_owner, schema: app, objects: tables, role: app,
          privileges: [SELECT, INSERT, UPDATE]}
@@ -336,6 +367,11 @@ undeclared_roles:
   returned: success
 undeclared_databases:
   description: Databases that are there but not declared; they are not touched.
+  type: list
+  elements: str
+  returned: success
+undeclared_owners:
+  description: What belongs to roles that are declared as owner of nothing; it is not changed.
   type: list
   elements: str
   returned: success
@@ -371,21 +407,22 @@ DATABASE = {
     "schemas": _records({**NAME, **_options("str", "owner")}, default=[]),
 }
 RULE = {
-    **_options("str", "role", "database", required=True),
+    **_options("str", "role", required=True),
     **_options("str", "schema"),
     "privileges": {**STRINGS, "required": True},
     **_options("bool", "grant_option", default=False),
 }
+LISTS = ("columns", "languages", "wrappers", "servers", "parameters", "tablespaces")
 GRANT = {
     **RULE,
-    **_options("raw", "tables", "sequences", "functions"),
-    **_options("str", "function"),
-    "columns": STRINGS,
+    **_options("raw", "tables", "sequences", "functions", "types", "large_objects"),
+    **_options("str", "database", "function"),
+    **dict.fromkeys(LISTS, STRINGS),
 }
-KINDS = ["tables", "sequences", "functions", "types", "schemas"]
+KINDS = ["tables", "sequences", "functions", "types", "schemas", "large_objects"]
 DEFAULT = {
     **RULE,
-    **_options("str", "owner", required=True),
+    **_options("str", "database", "owner", required=True),
     **_options("str", "objects", required=True, choices=KINDS),
 }
 ARGUMENTS: dict[str, Any] = {
@@ -420,6 +457,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     outcome = converge(server, load(parameters), module.check_mode)
     for warning in outcome.warnings:
         module.warn(warning)
+    for line in outcome.undeclared_owners:
+        module.warn(f"Nobody is declared as its owner: {line}.")
     report: dict[str, Any] = outcome.report()
     return report
 

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from . import acl
 from .names import PUBLIC, AccessError, shown
 
 Connection = psycopg.Connection[Any]
@@ -91,7 +92,11 @@ class DatabaseNow:
 
 @dataclass(frozen=True)
 class Contents:
-    """What is in one database. ``available`` maps an extension to the schema it insists on."""
+    """What is in one database, or belongs to the whole server.
+
+    ``available`` maps an extension to the schema it insists on; ``others`` holds owners of what is
+    neither schema nor relation nor function, and whether an extension made it.
+    """
 
     extensions: frozenset[str]
     available: Mapping[str, str | None]
@@ -101,6 +106,7 @@ class Contents:
     functions: Mapping[Target, tuple[str, bool]]
     signatures: Mapping[str, Target]
     held: tuple[Held, ...]
+    others: Mapping[Target, tuple[str, bool]] = field(default_factory=dict)
 
 
 ROLES = """
@@ -127,78 +133,6 @@ SELECT d.datname AS name, r.rolname AS owner, pg_encoding_to_char(d.encoding) AS
        d.datcollate AS lc_collate, d.datctype AS lc_ctype, d.datconnlimit AS connection_limit,
        d.datallowconn AS allows_connections
 FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba
-"""
-# One row per privilege. What initdb or CREATE EXTENSION gave is in pg_init_privs; without an entry
-# there the built-in default counts. Both are kept, as is everything on members of an extension.
-# initdb makes information_schema after it has filled pg_init_privs, hence its own condition.
-HELD = """
-WITH objects AS (
-  SELECT 'database' AS kind, tableoid AS class, oid AS object, 0 AS sub, 'd'::"char" AS type,
-         datdba AS owner, coalesce(datacl, acldefault('d', datdba)) AS acl,
-         '' AS schema, datname::text AS name, '' AS detail
-  FROM pg_database WHERE datname = current_database()
-  UNION ALL
-  SELECT 'schema', tableoid, oid, 0, 'n', nspowner, nspacl, '', nspname, ''
-  FROM pg_namespace WHERE nspacl IS NOT NULL AND nspname !~ '^pg_(toast_)?temp_'
-  UNION ALL
-  SELECT CASE c.relkind WHEN 'S' THEN 'sequence' ELSE 'table' END, c.tableoid, c.oid, 0,
-         CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner, c.relacl,
-         n.nspname, c.relname, ''
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relacl IS NOT NULL AND c.relkind IN ('r','p','v','m','f','S')
-    AND n.nspname !~ '^pg_(toast_)?temp_'
-  UNION ALL
-  SELECT 'column', c.tableoid, c.oid, a.attnum, 'c', c.relowner, a.attacl, n.nspname, c.relname,
-         a.attname
-  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-  JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE a.attacl IS NOT NULL AND NOT a.attisdropped AND n.nspname !~ '^pg_(toast_)?temp_'
-  UNION ALL
-  SELECT 'function', p.tableoid, p.oid, 0, 'f', p.proowner,
-         coalesce(p.proacl, acldefault('f', p.proowner)), n.nspname, p.proname,
-         (SELECT coalesce(string_agg(format_type(t, NULL), ', ' ORDER BY i), '')
-          FROM unnest(p.proargtypes) WITH ORDINALITY AS u (t, i))
-  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-  WHERE (p.proacl IS NOT NULL OR p.oid >= 16384) AND n.nspname !~ '^pg_(toast_)?temp_'
-)
-SELECT o.kind, o.schema, o.name, o.detail, w.rolname AS owner, coalesce(e.rolname, '') AS grantee,
-       coalesce(g.rolname, '') AS grantor, a.privilege_type AS privilege,
-       a.is_grantable AS grantable,
-       o.kind <> 'database' AND (
-         EXISTS (SELECT FROM pg_depend x WHERE x.classid = o.class AND x.objid = o.object
-                 AND x.deptype = 'e')
-         OR o.object < 16384 AND a.grantee = 0 AND a.privilege_type IN ('SELECT', 'USAGE')
-            AND 'information_schema' = CASE o.kind WHEN 'schema' THEN o.name ELSE o.schema END
-         OR EXISTS (
-           SELECT FROM aclexplode(coalesce(
-             (SELECT i.initprivs FROM pg_init_privs i WHERE i.classoid = o.class
-              AND i.objoid = o.object AND i.objsubid = o.sub), acldefault(o.type, o.owner))) b
-           WHERE b.grantee = a.grantee AND b.privilege_type = a.privilege_type
-             AND (b.is_grantable OR NOT a.is_grantable)
-             AND NOT (o.kind = 'schema' AND o.name = 'public' AND b.grantee = 0
-                      AND b.privilege_type = 'CREATE'))) AS kept
-FROM objects o CROSS JOIN LATERAL aclexplode(o.acl) a
-JOIN pg_roles w ON w.oid = o.owner
-LEFT JOIN pg_roles e ON e.oid = a.grantee
-LEFT JOIN pg_roles g ON g.oid = a.grantor
-WHERE a.grantee = 0 OR e.oid IS NOT NULL
-"""
-HELD_DEFAULTS = """
-SELECT 'default ' || CASE d.defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences'
-         WHEN 'f' THEN 'functions' WHEN 'T' THEN 'types' ELSE 'schemas' END AS kind,
-       coalesce(n.nspname, '') AS schema, w.rolname AS name, '' AS detail, w.rolname AS owner,
-       coalesce(e.rolname, '') AS grantee, w.rolname AS grantor, a.privilege_type AS privilege,
-       a.is_grantable AS grantable,
-       d.defaclnamespace = 0 AND EXISTS (
-         SELECT FROM aclexplode(acldefault(
-           CASE d.defaclobjtype WHEN 'S' THEN 's' ELSE d.defaclobjtype END, d.defaclrole)) b
-         WHERE b.grantee = a.grantee AND b.privilege_type = a.privilege_type
-           AND (b.is_grantable OR NOT a.is_grantable)) AS kept
-FROM pg_default_acl d CROSS JOIN LATERAL aclexplode(d.defaclacl) a
-JOIN pg_roles w ON w.oid = d.defaclrole
-LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
-LEFT JOIN pg_roles e ON e.oid = a.grantee
-WHERE d.defaclobjtype IN ('r','S','f','T','n') AND (a.grantee = 0 OR e.oid IS NOT NULL)
 """
 RELATIONS = """
 SELECT n.nspname AS schema, c.relname AS name, w.rolname AS owner,
@@ -231,9 +165,9 @@ SELECT r.rolname,
                  AND (d.deptype <> 'a'
                       OR d.dbid <> 0 AND d.dbid NOT IN (SELECT oid FROM pg_database
                                                         WHERE datname = ANY(%(managed)s))
-                      OR d.dbid = 0 AND NOT (d.classid = 'pg_database'::regclass
-                        AND d.objid IN (SELECT oid FROM pg_database
-                                        WHERE datname = ANY(%(managed)s))))) AS holding
+                      OR d.classid = 'pg_database'::regclass
+                        AND d.objid NOT IN (SELECT oid FROM pg_database
+                                            WHERE datname = ANY(%(managed)s)))) AS holding
 FROM pg_roles r WHERE r.rolname = ANY(%(roles)s) ORDER BY 1
 """
 
@@ -285,17 +219,57 @@ def read_moment(connection: Connection, text: str, where: str) -> str | None:
     return row[0] if row else None
 
 
+def new_catalogues(connection: Connection) -> list[str]:
+    """Return the catalogues of this server that keep privileges and are not known here."""
+    rows = _rows(connection, acl.NEW_CATALOGUES, (sorted(acl.CATALOGUES),))
+    return [row["relname"] for row in rows]
+
+
+def read_owners(connection: Connection, declared: Iterable[str]) -> list[tuple[str, str, int]]:
+    """Return whose objects there are: role, kind and number, of roles that are not ``declared``."""
+    rows = connection.execute(acl.OWNERS.encode(), (sorted(declared),)).fetchall()
+    return [(role, kind, number) for role, kind, number in rows]
+
+
+def read_shared(connection: Connection) -> Contents:
+    """Read who holds what on the whole server: on tablespaces and on settings."""
+    version = connection.info.server_version // 10000
+    held = _rows(connection, acl.held_by_server(version))
+    return Contents(
+        extensions=frozenset(),
+        available={},
+        schemas={},
+        relations={},
+        columns=frozenset(),
+        functions={},
+        signatures={},
+        held=tuple(map(_held, held)),
+        others=_others(_rows(connection, acl.TABLESPACES)),
+    )
+
+
+def _others(rows: Iterable[Mapping[str, Any]]) -> dict[Target, tuple[str, bool]]:
+    return {
+        Target(row["kind"], row["schema"], row["name"]): (row["owner"], row["member"])
+        for row in rows
+    }
+
+
 def read_contents(
-    connection: Connection, schemas: Iterable[str], signatures: Iterable[str]
+    connection: Connection,
+    schemas: Iterable[str],
+    signatures: Iterable[str],
+    large_objects: bool = False,
 ) -> Contents:
-    """Read one database; relations and functions only of the schemas that are asked for.
+    """Read one database; relations, functions and types only of the schemas that are asked for.
 
     Signatures that name no function are left out of ``Contents.signatures``.
     """
     wanted = sorted(set(schemas))
     found = {text: _procedure(connection, text) for text in set(signatures)}
     functions, by_oid = _functions(connection, wanted, found)
-    held = _rows(connection, HELD) + _rows(connection, HELD_DEFAULTS)
+    held = _rows(connection, acl.HELD) + _rows(connection, acl.HELD_DEFAULTS)
+    asked = {"schemas": wanted, "large_objects": large_objects}
     available = _rows(
         connection,
         "SELECT e.name, v.schema FROM pg_available_extensions e"
@@ -324,6 +298,7 @@ def read_contents(
         functions=functions,
         signatures=by_oid,
         held=tuple(map(_held, held)),
+        others=_others(_rows(connection, acl.OBJECTS, asked)),
     )
 
 

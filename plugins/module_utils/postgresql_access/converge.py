@@ -17,9 +17,12 @@ from .catalog import (
     DatabaseNow,
     Held,
     Target,
+    new_catalogues,
     read_cluster,
     read_contents,
     read_moment,
+    read_owners,
+    read_shared,
 )
 from .databases import plan_creations, plan_structure, schema_owners
 from .declaration import FLAGS, Database, Declaration
@@ -31,6 +34,7 @@ from .step import Step, difference
 
 LOCK = 0x64626F7073  # "dbops" in ASCII: one run at a time on a server
 PASSES = 3
+LANGUAGES = ("internal", "c", "sql", "plpgsql")
 # A verifier is no password, but it is worth guessing at: it stays out of logs and statistics.
 UNLOGGED = {
     "log_statement": "none",
@@ -82,6 +86,7 @@ class Outcome:
     steps: list[Step] = field(default_factory=list)
     undeclared_roles: list[str] = field(default_factory=list)
     undeclared_databases: list[str] = field(default_factory=list)
+    undeclared_owners: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def report(self) -> dict[str, object]:
@@ -92,6 +97,7 @@ class Outcome:
             "statements": [text for step in self.steps for text in step.texts()],
             "undeclared_roles": self.undeclared_roles,
             "undeclared_databases": self.undeclared_databases,
+            "undeclared_owners": self.undeclared_owners,
             "diff": difference(self.steps),
         }
 
@@ -142,7 +148,11 @@ def _moments(connection: Connection, wanted: Declaration) -> dict[str, str | Non
 
 
 def _untouched(now: ClusterNow, wanted: Declaration) -> set[str]:
-    """Return the roles whose privileges stay: protected ones and those that are superusers."""
+    """Return the roles whose privileges stay: protected ones and those that are superusers.
+
+    Predefined roles are none of these: what they came with is ``kept``, and what somebody gave them
+    reaches all their members.
+    """
     found = set()
     for name, role in now.roles.items():
         declared = (wanted.roles or {}).get(name)
@@ -150,9 +160,17 @@ def _untouched(now: ClusterNow, wanted: Declaration) -> set[str]:
         if target is None:
             managed = wanted.exact and wanted.roles is not None and not role.untouchable
             target = False if managed else role.flags["superuser"]
-        if target or role.untouchable or wanted.is_protected(name):
+        if target or role.untouchable or wanted.is_named(name):
             found.add(name)
     return found
+
+
+def _owners(wanted: Declaration) -> set[str]:
+    """Return the roles that are declared as owner of anything."""
+    databases = wanted.databases.values()
+    schemas = {schema.owner for database in databases for schema in database.schemas}
+    named = schemas | {database.owner for database in databases}
+    return {name for name in named if name} | {rule.owner for rule in wanted.defaults}
 
 
 class _Plans:
@@ -193,6 +211,30 @@ class _Plans:
             self.wanted.exact,
         )
 
+    def shared(self) -> list[Step]:
+        """Plan the privileges on what belongs to the whole server."""
+        return self.privileges("", "", read_shared(self.connection), self.cluster())
+
+    def look_around(self, outcome: Outcome) -> None:
+        """Report what nobody declared and is not changed here: owners, and new kinds of rights."""
+        for name in new_catalogues(self.connection) if self.wanted.exact else ():
+            outcome.warnings.append(
+                f"This version of PostgreSQL keeps privileges in {name}, too, which this module"
+                " does not know: they are not brought in order."
+            )
+
+    def owners(self, connection: Connection, database: Database, known: DatabaseNow) -> list[str]:
+        """Return a line for each role that owns things here and is declared as owner of nothing."""
+        declared = _owners(self.wanted) | {database.owner or known.owner}
+        belongings: dict[str, list[str]] = {}
+        for role, kind, number in read_owners(connection, declared):
+            if not self.wanted.is_named(role):
+                belongings.setdefault(role, []).append(f"{number} of the kind {kind}")
+        return [
+            f"database {shown(database.name)}: role {shown(role)} owns {', '.join(found)}"
+            for role, found in belongings.items()
+        ]
+
     def droppable(self, outcome: Outcome, now: ClusterNow) -> list[Step]:
         outcome.undeclared_roles = undeclared(now, self.wanted)
         outcome.undeclared_databases = sorted(
@@ -220,20 +262,23 @@ class _Look(_Plans):
     def everything(self) -> Outcome:
         outcome = Outcome()
         outcome.steps += self.roles()
+        outcome.steps += self.shared()
         now = self.cluster()
         outcome.steps += plan_creations(now, self.wanted)
         for database in self.wanted.databases.values():
             with _sentence(f"Database {shown(database.name)}", ""):
-                outcome.steps += self._database(database, now)
+                outcome.steps += self._database(database, now, outcome)
+        self.look_around(outcome)
         outcome.steps += self.droppable(outcome, now)
         return outcome
 
-    def _database(self, database: Database, now: ClusterNow) -> list[Step]:
+    def _database(self, database: Database, now: ClusterNow, outcome: Outcome) -> list[Step]:
         if database.name not in now.databases:
             return self._new(database, now)
+        known = now.databases[database.name]
         with self.server.connect(database.name, read_only=True) as connection:
             steps, contents = self.structure(connection, database, now)
-        known = now.databases[database.name]
+            outcome.undeclared_owners += self.owners(connection, database, known)
         lenient = any(e.name not in contents.extensions for e in database.extensions)
         expected = _expected(database, known, contents)
         owner = database.owner or known.owner
@@ -268,6 +313,8 @@ def _fresh(name: str, owner: str, here: Contents) -> Contents:
             Held(target, PUBLIC, privilege, False, owner, owner)
             for privilege in ("CONNECT", "TEMPORARY")
         ),
+        others={t: v for t, v in here.others.items() if t.schema == "pg_catalog"}
+        | {t: v for t, v in here.others.items() if t.kind == "language" and t.name in LANGUAGES},
     )
 
 
@@ -303,17 +350,19 @@ class _Change(_Plans):
         outcome = Outcome()
         with _sentence("Roles", "; nothing was changed"), self.connection.transaction():
             outcome.steps += self._until_quiet(self.connection, self.roles)
+            outcome.steps += self._until_quiet(self.connection, self.shared)
         now = self.cluster()
         for step in plan_creations(now, self.wanted):
             with _sentence(f"Could not {step.line}", ""):
                 self.connection.execute(step.statement)
                 outcome.steps.append(step)
         for database in self.wanted.databases.values():
-            outcome.steps += self._database(database)
+            outcome.steps += self._database(database, outcome)
+        self.look_around(outcome)
         self._drop(outcome)
         return outcome
 
-    def _database(self, database: Database) -> list[Step]:
+    def _database(self, database: Database, outcome: Outcome) -> list[Step]:
         where = f"Database {shown(database.name)}"
         with (
             _sentence(where, "; nothing was changed in it"),
@@ -321,7 +370,10 @@ class _Change(_Plans):
             connection.transaction(),
         ):
             plans = _Plans(self.server, self.wanted, connection)
-            steps, _ = plans.structure(connection, database, plans.cluster())
+            now = plans.cluster()
+            steps, _ = plans.structure(connection, database, now)
+            known = now.databases[database.name]
+            outcome.undeclared_owners += plans.owners(connection, database, known)
             _execute(connection, steps)
 
             def privileges() -> list[Step]:

@@ -14,8 +14,22 @@ FLAGS = (
     *("login", "superuser", "createdb", "createrole"),
     *("replication", "bypassrls", "inherit"),
 )
-KINDS = {"tables": "table", "sequences": "sequence", "functions": "function"}
-DEFAULT_KINDS = {**KINDS, "types": "type", "schemas": "schema"}
+IN_SCHEMA = {
+    "tables": "table",
+    "sequences": "sequence",
+    "functions": "function",
+    "types": "type",
+}
+IN_DATABASE = {
+    "languages": "language",
+    "wrappers": "foreign data wrapper",
+    "servers": "foreign server",
+    "large_objects": "large object",
+}
+ON_SERVER = {"parameters": "parameter", "tablespaces": "tablespace"}
+KINDS = {**IN_SCHEMA, **IN_DATABASE, **ON_SERVER}
+ALL_OF = (*IN_SCHEMA, "large_objects")
+DEFAULT_KINDS = {**IN_SCHEMA, "schemas": "schema", "large_objects": "large object"}
 PRIVILEGES = {
     "database": ("CONNECT", "CREATE", "TEMPORARY"),
     "schema": ("CREATE", "USAGE"),
@@ -24,6 +38,12 @@ PRIVILEGES = {
     "sequence": ("SELECT", "UPDATE", "USAGE"),
     "function": ("EXECUTE",),
     "type": ("USAGE",),
+    "language": ("USAGE",),
+    "foreign data wrapper": ("USAGE",),
+    "foreign server": ("USAGE",),
+    "large object": ("SELECT", "UPDATE"),
+    "parameter": ("ALTER SYSTEM", "SET"),
+    "tablespace": ("CREATE",),
 }
 RESERVED = ("PUBLIC", "public", "none")
 SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?")
@@ -76,7 +96,10 @@ class Database:
 
 @dataclass(frozen=True)
 class GrantRule:
-    """A declared grant. ``names`` None means every object of the kind in ``schema``."""
+    """A declared grant. ``names`` None means every object of the kind in ``schema``.
+
+    ``database`` is empty for what belongs to the whole server.
+    """
 
     where: str
     role: str
@@ -118,9 +141,11 @@ class Declaration:
 
     def is_protected(self, role: str) -> bool:
         """Tell whether a role is out of bounds; predefined ones always are."""
-        return role.startswith("pg_") or any(
-            fnmatchcase(role, pattern) for pattern in self.protected
-        )
+        return role.startswith("pg_") or self.is_named(role)
+
+    def is_named(self, role: str) -> bool:
+        """Tell whether a role is among those that were declared to be out of bounds."""
+        return any(fnmatchcase(role, pattern) for pattern in self.protected)
 
 
 def expand(kind: str, privileges: Iterable[str], version: int, where: str) -> tuple[str, ...]:
@@ -184,7 +209,7 @@ def _check_together(declaration: Declaration) -> None:
             )
     rules: list[GrantRule | DefaultRule] = [*declaration.grants, *declaration.defaults]
     for rule in rules:
-        if rule.database not in declaration.databases:
+        if rule.database and rule.database not in declaration.databases:
             raise AccessError(f"{rule.where}: database {shown(rule.database)} is not declared.")
 
 
@@ -286,22 +311,19 @@ def _grant(item: Mapping[str, Any], number: int) -> GrantRule:
     given = [key for key in KINDS if item[key] is not None]
     if len(given) > 1:
         raise AccessError(f"{where}: {' and '.join(given)} need a grant each.")
+    key = given[0] if given else ""
     schema = "" if item["schema"] is None else check_name(item["schema"], where)
     kind, names = ("schema" if schema else "database"), None
-    if given:
-        kind, names = KINDS[given[0]], _names(item[given[0]], given[0], where)
-    by_signature = kind == "function" and names is not None
-    if given and not by_signature and not schema:
-        raise AccessError(f"{where}: {given[0]} needs a schema.")
-    if by_signature and schema:
-        raise AccessError(f"{where}: functions are named with their schema, so leave out schema.")
+    if key:
+        kind, names = KINDS[key], _names(item[key], key, where)
+    _check_place(item, key, names, where)
     columns = tuple(check_name(column, where) for column in item["columns"] or ())
     if columns and (kind != "table" or names is None):
         raise AccessError(f"{where}: columns need tables that are named.")
     return GrantRule(
         where=where,
         role=_grantee(item["role"], where),
-        database=check_name(item["database"], where),
+        database="" if key in ON_SERVER else check_name(item["database"], where),
         kind="column" if columns else kind,
         privileges=_privileges(item["privileges"], where),
         schema=schema,
@@ -311,27 +333,64 @@ def _grant(item: Mapping[str, Any], number: int) -> GrantRule:
     )
 
 
+def _check_place(
+    item: Mapping[str, Any], key: str, names: tuple[str, ...] | None, where: str
+) -> None:
+    """Raise AccessError when database and schema do not go with what the grant is on."""
+    if key in ON_SERVER:
+        if item["database"] is not None or item["schema"] is not None:
+            raise AccessError(
+                f"{where}: {key} belong to the whole server, so leave out database and schema."
+            )
+        return
+    if item["database"] is None:
+        raise AccessError(f"{where}: a database is needed.")
+    if key in IN_DATABASE and item["schema"] is not None:
+        raise AccessError(f"{where}: {key} are in no schema, so leave out schema.")
+    by_signature = key == "functions" and names is not None
+    if by_signature and item["schema"] is not None:
+        raise AccessError(f"{where}: functions are named with their schema, so leave out schema.")
+    if key in IN_SCHEMA and not by_signature and item["schema"] is None:
+        raise AccessError(f"{where}: {key} needs a schema.")
+
+
 def _names(value: Any, key: str, where: str) -> tuple[str, ...] | None:
-    if value == "all":
+    if value == "all" and key in ALL_OF:
         return None
-    if not isinstance(value, list) or not value or not all(isinstance(n, str) for n in value):
-        raise AccessError(f'{where}: {key} must be "all" or a list of names.')
+    listed = value if isinstance(value, list) else []
+    if key == "large_objects":
+        listed = [str(number) if type(number) is int else number for number in listed]
+    if not listed or not all(isinstance(name, str) for name in listed):
+        either = '"all" or ' if key in ALL_OF else ""
+        raise AccessError(f"{where}: {key} must be {either}a list of names.")
+    return tuple(_name(name, key, where) for name in listed)
+
+
+def _name(text: str, key: str, where: str) -> str:
     if key == "functions":
-        for signature in value:
-            if "\0" in signature or not signature.rstrip().endswith(")"):
-                raise AccessError(
-                    f"{where}: {shown(signature)} is not a full signature such as"
-                    " pg_catalog.pg_switch_wal()."
-                )
-        return tuple(value)
-    return tuple(check_name(name, where) for name in value)
+        if "\0" in text or not text.rstrip().endswith(")"):
+            raise AccessError(
+                f"{where}: {shown(text)} is not a full signature such as"
+                " pg_catalog.pg_switch_wal()."
+            )
+        return text
+    if key == "parameters":
+        if not SETTING.fullmatch(text):
+            raise AccessError(f"{where}: {shown(text)} is not the name of a setting.")
+        return text.lower()  # as the server keeps them
+    if key == "large_objects":
+        if not re.fullmatch(r"[1-9][0-9]{0,9}", text):
+            raise AccessError(f"{where}: {shown(text)} is not the number of a large object.")
+        return text
+    return check_name(text, where)
 
 
 def _default(item: Mapping[str, Any], number: int) -> DefaultRule:
     where = f"Default privilege {number}"
     schema = "" if item["schema"] is None else check_name(item["schema"], where)
-    if schema and item["objects"] == "schemas":
-        raise AccessError(f"{where}: schemas are not in a schema, so leave out schema.")
+    if schema and item["objects"] in ("schemas", "large_objects"):
+        kind = item["objects"].replace("_", " ")
+        raise AccessError(f"{where}: {kind} are not in a schema, so leave out schema.")
     return DefaultRule(
         where=where,
         role=_grantee(item["role"], where),

@@ -19,6 +19,13 @@ ON = {
     "column": "TABLE",
     "sequence": "SEQUENCE",
     "function": "ROUTINE",
+    "type": "TYPE",
+    "language": "LANGUAGE",
+    "foreign data wrapper": "FOREIGN DATA WRAPPER",
+    "foreign server": "FOREIGN SERVER",
+    "large object": "LARGE OBJECT",
+    "parameter": "PARAMETER",
+    "tablespace": "TABLESPACE",
     PENDING: "ROUTINE",
 }
 Key = tuple[Target, str, str]
@@ -37,7 +44,8 @@ def plan_privileges(
     """Return the steps: first what is taken back (when ``exact``), then what is given.
 
     Never taken back: what is ``kept`` (came with the system or an extension), an owner's own
-    privileges, what ``untouched`` roles hold, and what a declared default privilege brings.
+    privileges, what ``untouched`` roles hold, and what a declared default privilege brings. An
+    empty ``database`` means the whole server.
     """
     rows = sorted(held)
     surplus = list(_surplus(rows, wishes, tolerated, untouched)) if exact else []
@@ -106,25 +114,22 @@ def _place_of(row: Held) -> tuple[str, str, str, str, str]:
     return (row.target.schema, row.target.name, row.grantee, row.privilege, row.grantor)
 
 
-def _depth(row: Held, rows: Collection[Held], seen: frozenset[str] = frozenset()) -> int:
+def _depth(row: Held, givers: Mapping[Key, list[Held]], seen: frozenset[str] = frozenset()) -> int:
     """Return how many hands a privilege went through; the last ones are taken back first."""
     if row.grantor == row.owner or row.grantor in seen:
         return 0
-    givers = [
-        other
-        for other in rows
-        if other.grantable
-        and (other.target, other.grantee, other.privilege)
-        == (row.target, row.grantor, row.privilege)
-    ]
-    return 1 + max((_depth(giver, rows, seen | {row.grantor}) for giver in givers), default=0)
+    found = givers.get((row.target, row.grantor, row.privilege), [])
+    return 1 + max((_depth(giver, givers, seen | {row.grantor}) for giver in found), default=0)
 
 
 def _revokes(database: str, rows: list[Held], surplus: list[tuple[Held, bool]]) -> Iterator[Step]:
-    passed_on = [row for row in rows if row.grantor != row.owner or row.grantable]
+    givers: dict[Key, list[Held]] = {}
+    for row in rows:
+        if row.grantable:
+            givers.setdefault((row.target, row.grantee, row.privilege), []).append(row)
     by_depth: dict[int, list[tuple[Held, bool]]] = {}
     for row, option_only in surplus:
-        by_depth.setdefault(_depth(row, passed_on), []).append((row, option_only))
+        by_depth.setdefault(_depth(row, givers), []).append((row, option_only))
     for depth in sorted(by_depth, reverse=True):
         cells: dict[tuple[Target, str, bool, str | None, bool], list[Held]] = {}
         for row, option_only in by_depth[depth]:
@@ -147,6 +152,7 @@ def _where(target: Target) -> tuple[str, str]:
 
 def _batches(kind: str, targets: list[Target]) -> Iterator[list[Target]]:
     size = 1 if kind == "column" or kind.startswith("default ") else BATCH
+    size = size * 10 if kind == "large object" else size
     ordered = sorted(targets)
     for start in range(0, len(ordered), size):
         yield ordered[start : start + size]
@@ -167,7 +173,7 @@ def _revoke(database: str, group: Group, cascade: bool, targets: list[Target]) -
     what = "the right to pass on " if option_only else ""
     return Step(
         _frame(kind, targets) + body,
-        f"database {shown(database)}: take {what}{', '.join(privileges)} on"
+        f"{_place_in(database)}: take {what}{', '.join(privileges)} on"
         f" {_listed(targets)} from {shown(grantee)}{source}",
         before=before,
         after=after,
@@ -194,7 +200,7 @@ def _grants(database: str, missing: Mapping[Key, bool]) -> Iterator[Step]:
             )
             yield Step(
                 _frame(kind, targets) + body,
-                f"database {shown(database)}: give {', '.join(privileges)} on"
+                f"{_place_in(database)}: give {', '.join(privileges)} on"
                 f" {_listed(targets)} to {shown(grantee)}{option}",
                 after=_lines(database, targets, privileges, grantee, option),
             )
@@ -228,12 +234,20 @@ def _what(privileges: tuple[str, ...], targets: list[Target]) -> Statement:
 def _place(target: Target) -> sql.Composable:
     if target.kind == PENDING:
         return sql.SQL(target.name)
+    if target.kind == "large object":
+        return sql.SQL(f"{int(target.name):d}")
+    if target.kind == "parameter":
+        return sql.Identifier(*target.name.split("."))
     parts = (target.schema, target.name) if target.schema else (target.name,)
     place: sql.Composable = sql.Identifier(*parts)
     if target.kind == "function":
         # The argument types are text of the server's own, quoted by format_type.
         place += sql.SQL(f"({target.detail})")
     return place
+
+
+def _place_in(database: str) -> str:
+    return f"database {shown(database)}" if database else "server"
 
 
 def _label(target: Target) -> str:
@@ -264,7 +278,7 @@ def _lines(
     tail: str,
 ) -> tuple[str, ...]:
     return tuple(
-        f"database {shown(database)}: {_label(target)}: {privilege} to {shown(grantee)}{tail}"
+        f"{_place_in(database)}: {_label(target)}: {privilege} to {shown(grantee)}{tail}"
         for target in targets
         for privilege in privileges
     )

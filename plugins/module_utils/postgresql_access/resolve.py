@@ -5,20 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from .catalog import ClusterNow, Contents, Held, Target
-from .declaration import DEFAULT_KINDS, Declaration, DefaultRule, GrantRule, expand
+from .declaration import (
+    DEFAULT_KINDS,
+    IN_DATABASE,
+    Declaration,
+    DefaultRule,
+    GrantRule,
+    expand,
+)
 from .names import PUBLIC, AccessError, shown
 from .roles import check_role
 
 Wishes = Mapping[tuple[Target, str, str], bool]
 PENDING = "function to be created"
+OTHERS = frozenset({*IN_DATABASE.values(), "type", "tablespace"})
 
 
-def asked(wanted: Declaration, database: str) -> tuple[set[str], set[str]]:
-    """Return the schemas and the function signatures that rules for a database speak of."""
+def asked(wanted: Declaration, database: str) -> tuple[set[str], set[str], bool]:
+    """Return the schemas and the function signatures that rules for a database speak of.
+
+    The last is whether any speaks of large objects, of which there may be very many.
+    """
     rules = [rule for rule in wanted.grants if rule.database == database]
     schemas = {rule.schema for rule in rules if rule.schema}
     signed = (rule.names for rule in rules if rule.kind == "function" and rule.names is not None)
-    return schemas, {signature for names in signed for signature in names}
+    large_objects = any(rule.kind == "large object" for rule in rules)
+    return schemas, {signature for names in signed for signature in names}, large_objects
 
 
 def resolve(
@@ -40,6 +52,7 @@ def resolve(
             kind, targets = rule.kind, _targets(rule, contents, lenient)
         else:
             check_role(rule.owner, now, wanted, f"{rule.where}: owner")
+            _check_default(rule, now.version)
             kind, targets = DEFAULT_KINDS[rule.objects], iter((_default(rule, contents),))
         privileges = expand(kind, rule.privileges, now.version, rule.where)
         for target in targets:
@@ -50,7 +63,15 @@ def resolve(
 
 
 def _missing(rule: GrantRule | DefaultRule, what: str) -> AccessError:
-    return AccessError(f"{rule.where}: {what} is not there in database {shown(rule.database)}.")
+    place = f"in database {shown(rule.database)}" if rule.database else "on the server"
+    return AccessError(f"{rule.where}: {what} is not there {place}.")
+
+
+def _check_default(rule: DefaultRule, version: int) -> None:
+    if rule.objects == "large_objects" and version < 18:
+        raise AccessError(
+            f"{rule.where}: PostgreSQL {version} has no default privileges on large objects."
+        )
 
 
 def _check_schema(rule: GrantRule | DefaultRule, contents: Contents) -> None:
@@ -60,7 +81,7 @@ def _check_schema(rule: GrantRule | DefaultRule, contents: Contents) -> None:
 
 def _default(rule: DefaultRule, contents: Contents) -> Target:
     _check_schema(rule, contents)
-    return Target(f"default {rule.objects}", rule.schema, rule.owner)
+    return Target(f"default {rule.objects.replace('_', ' ')}", rule.schema, rule.owner)
 
 
 def _targets(rule: GrantRule, contents: Contents, lenient: bool) -> Iterator[Target]:
@@ -71,6 +92,10 @@ def _targets(rule: GrantRule, contents: Contents, lenient: bool) -> Iterator[Tar
         yield Target("schema", "", rule.schema)
     elif rule.kind == "function":
         yield from _functions(rule, contents, lenient)
+    elif rule.kind == "parameter":
+        yield from (Target("parameter", "", name) for name in rule.names or ())
+    elif rule.kind in OTHERS:
+        yield from _others(rule, contents, lenient)
     elif rule.names is None:
         for (schema, name), (kind, _, member) in contents.relations.items():
             if schema == rule.schema and kind == rule.kind and not member:
@@ -93,6 +118,18 @@ def _functions(rule: GrantRule, contents: Contents, lenient: bool) -> Iterator[T
             yield Target(PENDING, "", signature)
         else:
             raise _missing(rule, f"function {shown(signature)}")
+
+
+def _others(rule: GrantRule, contents: Contents, lenient: bool) -> Iterator[Target]:
+    if rule.names is None:
+        for target, (_, member) in contents.others.items():
+            if (target.kind, target.schema) == (rule.kind, rule.schema) and not member:
+                yield target
+    for name in rule.names or ():
+        target = Target(rule.kind, rule.schema, name)
+        if not lenient and target not in contents.others:
+            raise _missing(rule, f"{rule.kind} {shown(name)}")
+        yield target
 
 
 def _named(rule: GrantRule, contents: Contents, lenient: bool) -> Iterator[Target]:
@@ -124,6 +161,9 @@ def owner_of(contents: Contents, database_owner: str) -> Callable[[Target], str 
             return known[0] if known else None
         if target.kind.startswith("default "):
             return target.name
+        if target.kind in OTHERS:
+            other = contents.others.get(target)
+            return other[0] if other else None
         relation = contents.relations.get((target.schema, target.name))
         return relation[1] if relation else None
 

@@ -21,6 +21,14 @@ NAME_LISTS = (
 )
 
 
+# What predefined roles are members of when a server is made.
+BUILT_IN_MEMBERSHIPS = {
+    ("pg_read_all_settings", "pg_monitor"),
+    ("pg_read_all_stats", "pg_monitor"),
+    ("pg_stat_scan_tables", "pg_monitor"),
+}
+
+
 def undeclared(now: ClusterNow, wanted: Declaration) -> list[str]:
     """Return the roles that are there, may be touched, and were not declared."""
     if wanted.roles is None:
@@ -56,7 +64,16 @@ def plan_roles(
     if wanted.exact:
         for name in undeclared(now, wanted):
             steps += _memberships(Role(name, {}, member_of=()), now, wanted)
+        steps += _smuggled(now, wanted)
     return steps
+
+
+def _smuggled(now: ClusterNow, wanted: Declaration) -> Iterator[Step]:
+    """What a predefined role was made a member of reaches everybody who is in it."""
+    for row in now.memberships:
+        built_in = (row.role, row.member) in BUILT_IN_MEMBERSHIPS
+        if row.member.startswith("pg_") and not built_in and not wanted.is_named(row.member):
+            yield _take_back(row, now.version, admin_only=False)
 
 
 def plan_drops(names: Iterable[str]) -> list[Step]:

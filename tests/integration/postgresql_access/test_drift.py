@@ -83,13 +83,14 @@ def test_an_undeclared_role_is_dropped_only_on_request_and_when_free(cluster: Cl
     agree(cluster, **FLIGHTS)
     cluster.run("CREATE ROLE free LOGIN", "CREATE ROLE owning LOGIN", "CREATE ROLE elsewhere")
     cluster.run("GRANT CONNECT ON DATABASE flights TO free", "GRANT free TO owning")
-    cluster.run("GRANT CREATE ON TABLESPACE pg_default TO elsewhere")
+    cluster.run("CREATE ROLE spaced", "GRANT CREATE ON TABLESPACE pg_default TO spaced")
+    cluster.run("GRANT CONNECT ON DATABASE template1 TO elsewhere")
     cluster.run("CREATE TABLE app.o ()", "ALTER TABLE app.o OWNER TO owning", database="flights")
     cluster.run("GRANT SELECT ON app.o TO free", database="flights")
     agree(cluster, **FLIGHTS)
     assert cluster.rows("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'free'") == [(False,)]
     outcome = agree(cluster, **{**FLIGHTS, "drop_undeclared_roles": True})
-    assert statements(outcome) == ['DROP ROLE "free"']
+    assert statements(outcome) == ['DROP ROLE "free"', 'DROP ROLE "spaced"']
     assert [text.split(" is ")[0].split(" owns ")[0] for text in outcome.warnings] == [
         "The role elsewhere",
         "The role owning",
