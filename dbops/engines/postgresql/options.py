@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -20,7 +20,8 @@ class Options(EngineOptions):
 
     ``hosts`` maps each member to the address on which it answers. ``os_user`` is the account that
     pgBackRest and the server run under on this host. ``migrate_hosts`` are the members of the
-    other cluster of a migration.
+    other cluster of a migration. ``memberships`` maps a role to those it was declared to be in, and
+    ``grants`` are the declared ones, as the role takes them: what the audit compares with.
     """
 
     PART_OF: ClassVar = {
@@ -55,6 +56,8 @@ class Options(EngineOptions):
     createdb: tuple[str, ...] = ()
     replication: tuple[str, ...] = ("dbops_replication", "dbops_backup")
     bypassrls: tuple[str, ...] = ()
+    memberships: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    grants: tuple[dict[str, Any], ...] = ()
     restore_time_limit_seconds: float = Field(default=6 * 3600, gt=0)
 
     backup_user: str = "dbops_backup"

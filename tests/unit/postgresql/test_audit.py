@@ -224,10 +224,14 @@ def test_powerful_attributes_are_held_by_declared_roles_only(tmp_path: Path) -> 
         ("dbops_replication", False, False, False, True, False),
         ("dbops_backup", False, False, False, True, False),
     ]
-    assert accounts.attributes(make_facts(tmp_path, answers={"rolsuper": roles})).status == "pass"
+    assert (
+        accounts.attributes(make_facts(tmp_path, answers={"rolcreaterole": roles})).status == "pass"
+    )
 
     intruder = ("a;touch x", False, True, False, False, False)
-    finding = accounts.attributes(make_facts(tmp_path, answers={"rolsuper": [*roles, intruder]}))
+    finding = accounts.attributes(
+        make_facts(tmp_path, answers={"rolcreaterole": [*roles, intruder]})
+    )
     assert finding.status == "fail"
     assert "CREATEROLE" in finding.detail
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dbops.controls import Finding, Rule, verdict
+from dbops.engines.postgresql.controls import rights
 from dbops.engines.postgresql.controls.facts import Facts
 
 _ROLES = """
@@ -66,6 +67,7 @@ def attributes(facts: Facts) -> Finding:
         f"superuser {name!r} is declared and missing"
         for name in sorted(set(options.superusers) - held)
     ]
+    problems += [*rights.memberships(facts), *rights.undeclared(facts)]
     return verdict(problems, f"{len(roles)} roles as declared")
 
 
@@ -131,7 +133,7 @@ def limits(facts: Facts) -> Finding:
 
 
 RULES = (
-    Rule("PG-16", "Only declared roles hold powerful attributes", attributes),
+    Rule("PG-16", "Only declared roles hold attributes, memberships and rights", attributes),
     Rule("PG-17", "PUBLIC may neither create nor connect", public),
     Rule("PG-18", "No untrusted language and no extension that reaches out", languages),
     Rule("PG-19", "Functions with their owner's rights pin search_path", definers),
