@@ -31,12 +31,13 @@ short_description: Bring accounts, roles, databases and grants exactly to what i
 description:
   - One call looks at the whole server and changes only what differs.
   - With O(exact) everything that was not declared is taken back - privileges on every level, of
-    C(PUBLIC), too, memberships in roles - undeclared accounts are locked, anonymous ones dropped,
-    and so is an empty database C(test).
+    roles and C(PUBLIC), too, proxies, memberships in roles and the right to pass them on, second
+    passwords - undeclared accounts are locked, anonymous ones dropped, and so is an empty database
+    C(test).
   - C(ALL) is replaced by the privileges that this server knows on that level, and compared one by
     one, so it never makes a change twice.
-  - Never touched are privileges of O(superusers) and the server's own accounts. Nothing else is
-    ever dropped.
+  - Never touched are privileges of O(superusers), and what the server's own accounts come with;
+    those are kept locked. Nothing else is ever dropped.
   - Names are taken literally; in the name of a database C(_) and C(%) are no patterns.
   - Passwords are compared with, and sent as, the digests that the server stores; neither its logs
     nor its binary logs ever hold a plain one.
@@ -126,7 +127,9 @@ options:
       tables: {description: Tables or views., type: list, elements: str}
       columns: {description: Columns of the one table., type: list, elements: str}
       routines:
-        description: Routines, each as C(PROCEDURE name) or C(FUNCTION name).
+        description: >-
+          Routines, each as C(PROCEDURE name) or C(FUNCTION name); in MariaDB also C(PACKAGE name)
+          and C(PACKAGE BODY name).
         type: list
         elements: str
       privileges:

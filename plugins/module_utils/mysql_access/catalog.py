@@ -38,11 +38,12 @@ class UserNow:
     locked: bool
     default_role: str
     alternatives: bool
+    second_password: bool = False
 
 
 @dataclass(frozen=True)
 class Now:
-    """All of it. ``memberships`` are (member, role)."""
+    """All of it. ``memberships`` are (member, role); ``admins`` those that may pass the role on."""
 
     users: Mapping[Grantee, UserNow]
     roles: frozenset[str]
@@ -50,6 +51,7 @@ class Now:
     databases: Mapping[str, tuple[str, str]]
     rights: frozenset[Right]
     test_is_empty: bool
+    admins: frozenset[tuple[Grantee, str]] = frozenset()
 
 
 class Reader:
@@ -86,13 +88,20 @@ class Reader:
         users, roles = self._accounts()
         databases = {row[0]: (row[1], row[2]) for row in self.rows(_DATABASES)}
         tables = self.rows("SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'test'")
+        memberships = self._memberships()
         return Now(
             users={user.grantee: user for user in users},
             roles=frozenset(roles),
-            memberships=frozenset(self._memberships()),
+            memberships=frozenset((member, role) for member, role, _ in memberships),
+            admins=frozenset((member, role) for member, role, admin in memberships if admin),
             databases=databases,
             rights=frozenset(
-                self._globals() + self._databases() + self._tables() + self._routines()
+                self._globals()
+                + self._globals_of_roles()
+                + self._databases()
+                + self._tables()
+                + self._routines()
+                + self._proxies()
             ),
             test_is_empty="test" in databases and not tables,
         )
@@ -107,8 +116,9 @@ class Reader:
         users = [as_stored(Grantee(u, h), p) for h, u, p in stored if not p.get("is_role")]
         return users, [u for _, u, p in stored if p.get("is_role") and u != PUBLIC]
 
-    def _memberships(self) -> list[tuple[Grantee, str]]:
-        return [(self.grantee(row[1], row[0]), row[2]) for row in self.rows(_MEMBERSHIPS)]
+    def _memberships(self) -> list[tuple[Grantee, str, bool]]:
+        rows = self.rows(_MEMBERSHIPS)
+        return [(self.grantee(row[1], row[0]), row[2], row[3] == "Y") for row in rows]
 
     def spelt(self, name: str) -> str:
         """Return a privilege as everything here spells it."""
@@ -133,6 +143,29 @@ class Reader:
             if grantable == "YES":
                 found.append(Right(grantee, Target("global"), GRANT_OPTION))
         return found
+
+    def _globals_of_roles(self) -> list[Right]:
+        """Return what roles and PUBLIC hold on everything: no table but a grant's text tells it."""
+        found = []
+        for (name,) in self.rows(_ROLES):
+            grantee = Grantee(name)
+            for (line,) in self.rows(f"SHOW GRANTS FOR {grantee.sql()}"):
+                match = _GLOBAL_GRANT.fullmatch(line)
+                if match is None or match["grantee"] != grantee.sql():
+                    continue  # on something else, or of a role that this one has
+                spelt = {self.spelt(text) for text in match["privileges"].split(", ")}
+                if spelt & {"ALL", "ALL PRIVILEGES"}:
+                    spelt = set(self._known())
+                spelt |= {GRANT_OPTION} if match["option"] else set()
+                found += [Right(grantee, Target("global"), text) for text in spelt - {"USAGE"}]
+        return found
+
+    def _proxies(self) -> list[Right]:
+        """Return who may act as whom. No REVOKE reaches the installation's rows without a host."""
+        return [
+            Right(self.grantee(user, host), Target("proxy", proxied_host, proxied), "PROXY")
+            for user, host, proxied, proxied_host in self.rows(_PROXIES)
+        ]
 
     def _databases(self) -> list[Right]:
         columns = self._database_columns()
@@ -177,7 +210,15 @@ _OF_ROOT = (
 )
 _ACCOUNTS = "SELECT Host, User, Priv FROM mysql.global_priv"
 _MEMBERSHIPS = (
-    "SELECT Host, User, Role FROM mysql.roles_mapping WHERE (Host, User) <> ('localhost', 'root')"
+    "SELECT Host, User, Role, Admin_option FROM mysql.roles_mapping"
+    " WHERE (Host, User) <> ('localhost', 'root')"
+)
+_ROLES = "SELECT User FROM mysql.global_priv WHERE JSON_VALUE(Priv, '$.is_role') = 1"
+_GLOBAL_GRANT = re.compile(
+    r"GRANT (?P<privileges>.+) ON \*\.\* TO (?P<grantee>.+?)(?P<option> WITH GRANT OPTION)?"
+)
+_PROXIES = (
+    "SELECT User, Host, Proxied_user, Proxied_host FROM mysql.proxies_priv WHERE Proxied_host <> ''"
 )
 _DATABASES = (
     "SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from .catalog import Reader, UserNow
+from .declaration import Right
 from .dialect import MYSQL, Dialect
 from .names import AccessError, Grantee, required
 
@@ -19,9 +20,10 @@ _ACCOUNTS = (
     " u.password_expired, (SELECT GROUP_CONCAT(d.DEFAULT_ROLE_USER ORDER BY 1) FROM"
     " mysql.default_roles d WHERE d.USER = u.User AND d.HOST = u.Host),"
     " CONVERT(u.x509_subject USING utf8mb4),"
-    " LENGTH(u.x509_issuer) + LENGTH(u.ssl_cipher) FROM mysql.user u"
+    " LENGTH(u.x509_issuer) + LENGTH(u.ssl_cipher),"
+    " JSON_CONTAINS_PATH(u.User_attributes, 'one', '$.additional_password') FROM mysql.user u"
 )
-_MEMBERSHIPS = "SELECT TO_USER, TO_HOST, FROM_USER FROM mysql.role_edges"
+_MEMBERSHIPS = "SELECT TO_USER, TO_HOST, FROM_USER, WITH_ADMIN_OPTION FROM mysql.role_edges"
 
 
 class MysqlReader(Reader):
@@ -52,8 +54,12 @@ class MysqlReader(Reader):
         self._roles = {row[0] for row in rows if _is_role(row)}
         return [as_stored(row) for row in rows if not _is_role(row)], sorted(self._roles)
 
-    def _memberships(self) -> list[tuple[Grantee, str]]:
-        return [(self.grantee(row[0], row[1]), row[2]) for row in self.rows(_MEMBERSHIPS)]
+    def _memberships(self) -> list[tuple[Grantee, str, bool]]:
+        rows = self.rows(_MEMBERSHIPS)
+        return [(self.grantee(row[0], row[1]), row[2], row[3] == "Y") for row in rows]
+
+    def _globals_of_roles(self) -> list[Right]:
+        return []  # a role is an account, and listed among them
 
 
 def _is_role(row: tuple[Any, ...]) -> bool:
@@ -63,7 +69,7 @@ def _is_role(row: tuple[Any, ...]) -> bool:
 
 def as_stored(row: tuple[Any, ...]) -> UserNow:
     """Return the account that a row of mysql.user describes."""
-    user, host, plugin, secret, ssl, *limits, locked, _, default, subject, more = row
+    user, host, plugin, secret, ssl, *limits, locked, _, default, subject, more, second = row
     names = ("queries_per_hour", "updates_per_hour", "connections_per_hour", "user_connections")
     return UserNow(
         grantee=Grantee(user, host),
@@ -74,4 +80,5 @@ def as_stored(row: tuple[Any, ...]) -> UserNow:
         locked=locked == "Y",
         default_role=str(default or ""),
         alternatives=False,
+        second_password=bool(second),
     )

@@ -11,7 +11,7 @@ import pymysql
 from .catalog import Reader
 from .catalog_mysql import MysqlReader
 from .declaration import Declaration, load
-from .dialect import MYSQL, of
+from .dialect import MYSQL, Dialect, of
 from .names import AccessError
 from .plan import Step, difference, plan, undeclared
 
@@ -73,7 +73,7 @@ def _change(connection: Any, reader: Reader, wanted: Declaration) -> list[Step]:
         if not steps:
             return done
         for step in steps:
-            _execute(connection, step)
+            _execute(connection, step, wanted.dialect)
         done += steps
     left = plan(reader.everything(), wanted)
     if left:
@@ -81,10 +81,14 @@ def _change(connection: Any, reader: Reader, wanted: Declaration) -> list[Step]:
     return done
 
 
-def _execute(connection: Any, step: Step) -> None:
+def _execute(connection: Any, step: Step, dialect: Dialect) -> None:
     try:
         with connection.cursor() as cursor:
+            if step.oracle:
+                cursor.execute("SET SESSION sql_mode = 'ORACLE'")
             cursor.execute(step.statement)
+            if step.oracle:
+                cursor.execute(dialect.session)
     except pymysql.MySQLError as error:
         raise AccessError(f"Could not {step.line}: {_said(error)}.") from None
 

@@ -19,6 +19,7 @@ LIMITS = {
     "max_user_connections": "MAX_USER_CONNECTIONS",
 }
 _SUBJECT = re.compile(r"(?i:SUBJECT) +(/[^'\\\\\x00-\x1f]+)")
+ROUTINES = ("PROCEDURE", "FUNCTION", "PACKAGE BODY", "PACKAGE")
 REQUIREMENTS = ("NONE", "SSL", "X509")
 
 Levels = Mapping[str, Sequence[str]]
@@ -205,10 +206,10 @@ def _targets(entry: Mapping[str, Any], where: str) -> list[Target]:
 
 
 def _routine(database: str, routine: str, where: str) -> Target:
-    kind, _, name = routine.partition(" ")
-    if kind.upper() not in ("PROCEDURE", "FUNCTION") or not name:
-        raise AccessError(f"{where}: write routines as PROCEDURE name or FUNCTION name.")
-    return Target("routine", database, name, kind.upper())
+    for kind in ROUTINES:
+        if routine.upper().startswith(f"{kind} ") and routine[len(kind) + 1 :]:
+            return Target("routine", database, routine[len(kind) + 1 :], kind)
+    raise AccessError(f"{where}: write routines as PROCEDURE name or FUNCTION name.")
 
 
 def _rights(entry: Mapping[str, Any], levels: Levels, dialect: Dialect) -> list[Right]:

@@ -18,6 +18,7 @@ class Dialect:
 
     ``keep`` turns a declared password into what is compared, ``same`` compares that with what is
     stored, and ``identified`` returns the clause that sets it, None being a password nobody knows.
+    ``own_hold_little``: its own accounts come without privileges on everything or on a database.
     """
 
     title: str
@@ -26,9 +27,11 @@ class Dialect:
     plugins: tuple[str, ...]
     spellings: Mapping[str, str]
     own: frozenset[Grantee]
+    own_hold_little: bool
     session: str
     replica: str
     default_role: str
+    no_admin: tuple[str, ...]
     keep: Callable[[str, str], str]
     is_stored: Callable[[str, str], bool]
     same: Callable[[str, str], bool]
@@ -64,10 +67,12 @@ MARIADB = Dialect(
         "DELETE VERSIONING ROWS": "DELETE HISTORY",
     },
     own=frozenset({Grantee("mariadb.sys", "localhost"), Grantee("PUBLIC")}),
+    own_hold_little=True,
     session="SET SESSION lock_wait_timeout = 10, "
     "sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_CREATE_USER'",
     replica="SHOW SLAVE STATUS",
     default_role="SET DEFAULT ROLE {role} FOR {user}",
+    no_admin=("REVOKE ADMIN OPTION FOR {role} FROM {user}",),
     keep=digest.digest,
     is_stored=digest.is_digest,
     same=lambda stored, wanted: stored == wanted,
@@ -82,9 +87,11 @@ MYSQL = Dialect(
     own=frozenset(
         Grantee(name, "localhost") for name in ("mysql.sys", "mysql.session", "mysql.infoschema")
     ),
+    own_hold_little=False,
     session="SET SESSION sql_mode = 'STRICT_ALL_TABLES', lock_wait_timeout = 10",
     replica="SHOW REPLICA STATUS",
     default_role="SET DEFAULT ROLE {role} TO {user}",
+    no_admin=("REVOKE {role} FROM {user}", "GRANT {role} TO {user}"),
     keep=lambda plugin, password: password,
     is_stored=lambda plugin, password: sha2.is_stored(password),
     same=sha2.same,

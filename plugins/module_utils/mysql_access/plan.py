@@ -20,7 +20,8 @@ _SECRET = re.compile(r"(?<= USING )'.*'$|(?<= AS )0x[0-9A-F]+$")
 class Step:
     """A statement, a line for people, and the lines of state that vanish and appear.
 
-    ``shown`` replaces a statement that holds a digest wherever it is shown.
+    ``shown`` replaces a statement that holds a digest wherever it is shown. ``oracle``: the server
+    reads it in its Oracle mode only.
     """
 
     statement: str
@@ -28,6 +29,7 @@ class Step:
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     shown: str | None = None
+    oracle: bool = False
 
 
 def plan(now: Now, wanted: Declaration) -> list[Step]:
@@ -95,6 +97,12 @@ def _users(now: Now, wanted: Declaration) -> Iterator[Step]:
             before = tuple(f"account {grantee}: {name} differs" for name in differs)
             dialect = wanted.dialect if changed or user.authentication is not None else None
             yield _statement("ALTER USER", user, line, before, dialect)
+        if known.second_password:
+            yield Step(
+                f"ALTER USER {grantee.sql()} DISCARD OLD PASSWORD",
+                f"discard the second password of account {grantee}",
+                before=(f"account {grantee}: a second password",),
+            )
 
 
 def _differences(known: UserNow, user: User, dialect: Dialect) -> list[str]:
@@ -138,6 +146,11 @@ def _memberships(now: Now, wanted: Declaration) -> Iterator[Step]:
             statement = f"REVOKE {identifier(role)} FROM {member.sql()}"
             line = f"take {role} from {member}"
             yield Step(statement, line, before=(f"{member} has {role}",))
+        for member, role in sorted(now.admins & declared):
+            line = f"take from {member} the right to pass {role} on"
+            for template in wanted.dialect.no_admin:
+                statement = template.format(role=identifier(role), user=member.sql())
+                yield Step(statement, line, before=(f"{member} may pass {role} on",))
 
 
 def _grants(now: Now, wanted: Declaration) -> Iterator[Step]:
@@ -147,7 +160,15 @@ def _grants(now: Now, wanted: Declaration) -> Iterator[Step]:
     for grantee, target, privileges in _grouped(declared - have):
         yield _grant(grantee, target, privileges)
     if wanted.exact:
-        for grantee, target, privileges in _grouped(have - declared):
+        # The server's own accounts hold nothing on everything or on a whole database.
+        added = {
+            right
+            for right in now.rights
+            if wanted.dialect.own_hold_little
+            and right.grantee in untouched - wanted.superusers
+            and right.target.level in ("global", "database", "proxy")
+        }
+        for grantee, target, privileges in _grouped((have - declared) | added):
             yield _revoke(grantee, target, privileges)
 
 
@@ -162,13 +183,19 @@ def _grant(grantee: Grantee, target: Target, privileges: list[str]) -> Step:
     option = " WITH GRANT OPTION" if GRANT_OPTION in privileges else ""
     statement = f"GRANT {_listed(names, target)} ON {_where(target)} TO {grantee.sql()}{option}"
     line = f"grant {', '.join(privileges)} on {_shown(target)} to {grantee}"
-    return Step(statement, line, after=_lines(grantee, target, privileges))
+    after = _lines(grantee, target, privileges)
+    return Step(statement, line, after=after, oracle=_is_package(target))
 
 
 def _revoke(grantee: Grantee, target: Target, privileges: list[str]) -> Step:
     statement = f"REVOKE {_listed(privileges, target)} ON {_where(target)} FROM {grantee.sql()}"
     line = f"revoke {', '.join(privileges)} on {_shown(target)} from {grantee}"
-    return Step(statement, line, before=_lines(grantee, target, privileges))
+    before = _lines(grantee, target, privileges)
+    return Step(statement, line, before=before, oracle=_is_package(target))
+
+
+def _is_package(target: Target) -> bool:
+    return target.level == "routine" and target.column.startswith("PACKAGE")
 
 
 def _lines(grantee: Grantee, target: Target, privileges: list[str]) -> tuple[str, ...]:
@@ -184,6 +211,8 @@ def _listed(privileges: list[str], target: Target) -> str:
 def _where(target: Target) -> str:
     if target.level == "global":
         return "*.*"
+    if target.level == "proxy":
+        return f"{text(target.object)}@{text(target.database)}"
     database = identifier(target.database)
     if target.level == "database":
         return f"{database}.*"
@@ -194,6 +223,8 @@ def _where(target: Target) -> str:
 def _shown(target: Target) -> str:
     if target.level == "column":
         return f"{target.database}.{target.object}({target.column})"
+    if target.level == "proxy":
+        return f"account {target.object}@{target.database}"
     return _where(target).replace("`", "")
 
 
@@ -212,6 +243,11 @@ def _defaults(now: Now, wanted: Declaration) -> Iterator[Step]:
 def _leftovers(now: Now, wanted: Declaration) -> Iterator[Step]:
     if not wanted.exact:
         return
+    for grantee in sorted(wanted.dialect.own & set(now.users) - wanted.superusers):
+        if not now.users[grantee].locked:
+            statement = f"ALTER USER {grantee.sql()} ACCOUNT LOCK"
+            line = f"lock the server's own account {grantee}"
+            yield Step(statement, line, after=(f"account {grantee}: locked",))
     for grantee in undeclared(now, wanted):
         kind = "role" if grantee.is_role else "account"
         before = (f"{kind} {grantee}",)

@@ -132,8 +132,38 @@ def test_a_privilege_or_plugin_of_the_other_server_is_refused() -> None:
 
 def test_the_server_s_own_accounts_are_left_alone() -> None:
     known = stored().users[Grantee("app", "10.%")]
-    own = {name: replace(known, grantee=name) for name in MYSQL.own}
+    own = {name: replace(known, grantee=name, locked=True) for name in MYSQL.own}
     assert declared(MYSQL, now=replace(NOTHING, users=own)) == []
+    open_ones = {name: replace(known, grantee=name) for name in MYSQL.own}
+    steps = declared(MYSQL, now=replace(NOTHING, users=open_ones))
+    assert {step.statement.split(" ACCOUNT ")[1] for step in steps} == {"LOCK"}
+    assert len(steps) == 3
+
+
+def test_what_mysql_hides_elsewhere_is_taken_back() -> None:
+    known = stored()
+    grantee = Grantee("app", "10.%")
+    now = replace(
+        known,
+        users={grantee: replace(known.users[grantee], second_password=True)},
+        roles=frozenset({"writer"}),
+        memberships=frozenset({(grantee, "writer")}),
+        admins=frozenset({(grantee, "writer")}),
+        rights=frozenset({Right(grantee, Target("proxy", "localhost", "o'root"), "PROXY")}),
+    )
+    steps = declared(
+        MYSQL,
+        now=now,
+        users=[user(password="abcDEF123!xyz", roles=["writer"])],
+        roles=[{"name": "writer"}],
+    )
+    assert [step.statement for step in steps] == [
+        "ALTER USER 'app'@'10.%' DISCARD OLD PASSWORD",
+        "REVOKE `writer` FROM 'app'@'10.%'",
+        "GRANT `writer` TO 'app'@'10.%'",
+        "REVOKE PROXY ON 'o\\'root'@'localhost' FROM 'app'@'10.%'",
+        "SET DEFAULT ROLE `writer` TO 'app'@'10.%'",
+    ]
 
 
 @pytest.mark.parametrize(
