@@ -16,7 +16,7 @@ from dbops.controls import Rule, check_waivers, judge
 from dbops.engines.mysql import client, members, options, restore
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.controls import accounts, host, settings
-from dbops.engines.mysql.controls.facts import Facts, Row, accounts_of
+from dbops.engines.mysql.controls.facts import Facts, Row, accounts_of, granted
 from dbops.engines.mysql.options import Options
 from dbops.errors import Refused
 from dbops.host_controls import Host
@@ -55,7 +55,8 @@ def gather(target: Target, opts: Options, connection: Connection) -> Facts:
     def rows(query: str) -> Sequence[Row]:
         return client.rows(connection, query)
 
-    privileges: dict[str, set[str]] = {}
+    found = accounts_of(opts.flavor, rows)
+    privileges = {one.name: granted(one, rows) for one in found if one.role}
     for grantee, right, grantable in rows(_PRIVILEGES):
         held = privileges.setdefault(str(grantee).replace("'", ""), set())
         held.add(str(right))
@@ -66,7 +67,7 @@ def gather(target: Target, opts: Options, connection: Connection) -> Facts:
         options=opts,
         settings=client.variables(connection),
         plugins=frozenset(str(row[0]) for row in rows(_PLUGINS)),
-        accounts=accounts_of(opts.flavor, rows),
+        accounts=found,
         privileges={name: frozenset(held) for name, held in privileges.items()},
         replica=members.following(connection),
         process=restore.running_process(opts.require_path("data_dir")),

@@ -114,6 +114,11 @@ def test_an_audit_sees_what_is_wrong(site: Site) -> None:
         "CREATE USER ''@'%'",
         "CREATE USER strong@'%' IDENTIFIED BY 'x'",
         "GRANT SUPER ON *.* TO strong@'%'",
+        "CREATE ROLE hidden",
+        "GRANT FILE ON *.* TO hidden",
+        "GRANT hidden TO strong@'%' WITH ADMIN OPTION",
+        "GRANT PROXY ON root@localhost TO strong@'%'",
+        "GRANT SELECT ON mysql.* TO PUBLIC",
         "CREATE DATABASE test",
     )
     assert ENGINE.audit is not None
@@ -122,11 +127,19 @@ def test_an_audit_sees_what_is_wrong(site: Site) -> None:
         data_dir=str(site.member.data),
         config_file=str(site.member.config),
         tls_key=str(site.tls / "server.key"),
+        administrators=["b", "l", "mysql"],
     )
     found = {control.control_id: control for control in ENGINE.audit(target)}
     assert len(found) == 28
     assert not [c for c in found.values() if "cannot be checked" in c.detail]
-    assert "strong@% holds SUPER" in found["MY-22"].detail
+    for line in (
+        "strong@% holds SUPER",
+        "hidden@ holds FILE",
+        "strong@% may act as root@localhost",
+        "strong@% may give the role hidden to others",
+    ):
+        assert line in found["MY-22"].detail
+    assert "PUBLIC" in found["MY-23"].detail
     assert "anonymous" in found["MY-25"].detail
     assert found["MY-15"].status == "fail"
     assert "strong@%" in found["MY-26"].detail

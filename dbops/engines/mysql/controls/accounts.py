@@ -7,6 +7,7 @@ from dbops.engines.mysql.controls.facts import LOCAL, Account, Facts
 
 _POWERS = frozenset(
     (
+        "ALL PRIVILEGES",
         "FILE",
         "PROCESS",
         "SUPER",
@@ -73,6 +74,15 @@ _SYSTEM_RIGHTS = (
     "SELECT grantee, table_schema, privilege_type FROM information_schema.schema_privileges "
     "WHERE table_schema = 'mysql'"
 )
+# Rows without a host are the installation's own.
+_PROXIES = (
+    "SELECT user, host, proxied_user, proxied_host FROM mysql.proxies_priv WHERE proxied_host <> ''"
+)
+_ROLE_ADMINS = {
+    "mariadb": "SELECT user, host, role FROM mysql.roles_mapping WHERE admin_option = 'Y'",
+    "mysql": "SELECT to_user, to_host, from_user FROM mysql.role_edges "
+    "WHERE with_admin_option = 'Y'",
+}
 _UNUSABLE = ("invalid", "*THISISNOTAVALIDPASSWORDTHATCANBEUSEDHERE")
 
 
@@ -88,7 +98,22 @@ def powers(facts: Facts) -> Finding:
         more = held - _OWN.get(account.user, frozenset())
         if more:
             problems.append(f"{account.name} holds {', '.join(sorted(more))}")
+    problems += _passed_on(facts)
     return verdict(problems, f"{len(facts.accounts)} accounts and roles as declared")
+
+
+def _passed_on(facts: Facts) -> list[str]:
+    """Return who acts as another account, and who may give a role away."""
+    allowed = {"root@localhost", *facts.options.administrators}
+    found = [
+        (f"{user}@{host}", f"may act as {proxied}@{proxied_host}")
+        for user, host, proxied, proxied_host in facts.rows(_PROXIES)
+    ]
+    found += [
+        (f"{user}@{host}", f"may give the role {role} to others")
+        for user, host, role in facts.rows(_ROLE_ADMINS[facts.options.flavor])
+    ]
+    return [f"{name} {what}" for name, what in found if name not in allowed]
 
 
 def system_tables(facts: Facts) -> Finding:
@@ -101,7 +126,7 @@ def system_tables(facts: Facts) -> Finding:
     problems = [
         f"{grantee} may {right} in the database mysql"
         for grantee, _, right in facts.rows(_SYSTEM_RIGHTS)
-        if grantee not in allowed and str(right) != "SELECT"
+        if grantee not in allowed
     ]
     return verdict(problems, "none but administrators")
 
@@ -186,7 +211,7 @@ def _following(facts: Facts) -> list[str]:
 
 RULES = (
     Rule("MY-22", "Only declared accounts hold powerful privileges", powers),
-    Rule("MY-23", "Nobody else changes the system's own tables", system_tables),
+    Rule("MY-23", "Nobody else reads or changes the system's own tables", system_tables),
     Rule("MY-25", "No anonymous account, no empty or weak password", credentials),
     Rule("MY-26", "Powerful accounts come from named places", places),
     Rule("MY-27", "Remote accounts are bound to TLS", encryption),

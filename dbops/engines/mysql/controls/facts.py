@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import pwd
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dbops.engines.mysql import client
 from dbops.engines.mysql.options import Options
 from dbops.targets import Target
 
 Row = tuple[Any, ...]
+_GLOBAL_GRANT = re.compile(
+    r"GRANT (?P<rights>.+) ON \*\.\* TO (?P<whom>.+?)(?P<option> WITH GRANT OPTION)?"
+)
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -42,7 +47,8 @@ class Account:
 class Facts:
     """One member as an auditor sees it: its settings, its SQL, its files.
 
-    ``privileges`` are the global ones of each account, ``replica`` is how it follows, if it does.
+    ``privileges`` are the global ones of each account and role, ``replica`` is how it follows, if
+    it does.
     """
 
     target: Target
@@ -80,6 +86,19 @@ def accounts_of(flavor: str, rows: Callable[[str], Sequence[Row]]) -> tuple[Acco
     """Return every account and role that ``rows`` finds in the tables of a flavour."""
     query, read = _ACCOUNTS[flavor]
     return tuple(read(*row) for row in rows(query))
+
+
+def granted(role: Account, rows: Callable[[str], Sequence[Row]]) -> set[str]:
+    """Return what a role, or PUBLIC, holds on everything: MariaDB lists only accounts elsewhere."""
+    held: set[str] = set()
+    quoted = "PUBLIC" if (role.user, role.host) == ("PUBLIC", "") else client.name(role.user)
+    whom = quoted if not role.host else f"{quoted}@{client.name(role.host)}"
+    for (line,) in rows(f"SHOW GRANTS FOR {whom}"):
+        match = _GLOBAL_GRANT.fullmatch(str(line))
+        if match and match["whom"] == whom:
+            held |= set(match["rights"].split(", ")) - {"USAGE"}
+            held |= {"GRANT OPTION"} if match["option"] else set()
+    return held
 
 
 def account(host: str, user: str, text: str) -> Account:
