@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pymysql
 import pytest
+import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from dbops.engines.mysql import client
@@ -14,6 +16,8 @@ from plugins.module_utils.mysql_access.converge import converge
 from plugins.modules.mysql_access import ARGUMENTS
 from tests.integration.mysql.machine import Member
 
+ROOT = Path(__file__).parents[3]
+AUDIT = "server_audit_logging = ON\nserver_audit_file_path = /nonexistent/audit.log"
 DECLARED: dict[str, Any] = {
     "users": [
         {"name": "root", "host": "localhost", "plugin": "unix_socket"},
@@ -140,3 +144,20 @@ def test_a_declared_package_is_given(server: Member) -> None:
     assert (
         "GRANT EXECUTE, ALTER ROUTINE ON PACKAGE `app`.`k` TO `writer`" in grants(server)["writer@"]
     )
+
+
+def test_the_audit_plugin_of_the_role_s_configuration_stays(programs: None, folder: Path) -> None:
+    role = yaml.safe_load((ROOT / "roles/mysql/vars/main.yml").read_text())
+    lines = [f"plugin_load_add = {name}" for name in role["__mysql_plugins"]["mariadb"]]
+    lines += [
+        f"{name} = {value}"
+        for name, value in role["__mysql_fixed_mariadb"].items()
+        if value == "FORCE_PLUS_PERMANENT"
+    ]
+    server = Member(folder / "own", more="\n".join([*lines, AUDIT])).install().start()
+    try:
+        for name in role["__mysql_plugins"]["mariadb"]:
+            with pytest.raises(pymysql.Error, match="force_plus_permanent"):
+                server.run(f"UNINSTALL SONAME '{name}'")
+    finally:
+        server.stop()

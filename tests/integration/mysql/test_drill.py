@@ -140,6 +140,7 @@ def test_an_audit_sees_what_is_wrong(site: Site) -> None:
     ):
         assert line in found["MY-22"].detail
     assert "PUBLIC" in found["MY-23"].detail
+    assert "the audit plugin is not loaded" in found["MY-24"].detail
     assert "anonymous" in found["MY-25"].detail
     assert found["MY-15"].status == "fail"
     assert "strong@%" in found["MY-26"].detail

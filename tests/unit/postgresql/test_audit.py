@@ -41,7 +41,7 @@ GOOD = {
     "debug_print_plan": "off",
     "log_connections": "on",
     "log_disconnections": "on",
-    "log_line_prefix": "%m [%p] %q%u@%d %h ",
+    "log_line_prefix": "%m [%p] %l %q%u@%d %h %a ",
     "log_statement": "ddl",
     "log_timezone": "Etc/UTC",
     "password_encryption": "scram-sha-256",

@@ -132,6 +132,11 @@ def strictness(facts: Facts) -> Finding:
     return verdict(problems, facts.setting("sql_mode"))
 
 
+_AUDIT_PLUGIN = (
+    "SELECT load_option FROM information_schema.plugins WHERE plugin_name = 'SERVER_AUDIT'"
+)
+
+
 def logging(facts: Facts) -> Finding:
     """MY-24."""
     problems = []
@@ -149,6 +154,8 @@ def _audited(facts: Facts) -> list[str]:
         problems.append("the audit plugin is not loaded")
     elif facts.setting("server_audit_logging") != "ON":
         problems.append("the audit plugin does not log")
+    elif [str(row[0]) for row in facts.rows(_AUDIT_PLUGIN)] != ["FORCE_PLUS_PERMANENT"]:
+        problems.append("the audit plugin can be taken out of the running server")
     return problems
 
 
