@@ -70,13 +70,12 @@ def test_an_unknown_setting_is_named() -> None:
 
 def test_the_acl_file_is_never_empty_and_default_is_off() -> None:
     text = accounts.file_text(accounts.declared([]))
-    assert text == "user default off sanitize-payload ~* &* +@all\n"
+    assert text == "user default off sanitize-payload resetchannels ~* &* +@all\n"
 
 
 def test_a_line_of_the_acl_file_is_shown_with_its_hashes_cut() -> None:
     entry = {"name": "shop", "enabled": True, "hashes": ["ab" * 32], "rules": ["~shop:*", "+get"]}
     (_, account) = accounts.declared([entry])
-    assert account.line() == f"user shop on sanitize-payload #{'ab' * 32} ~shop:* +get"
-    assert (
-        accounts.masked(account.line()) == "user shop on sanitize-payload #abababab… ~shop:* +get"
-    )
+    head = "user shop on sanitize-payload resetchannels"
+    assert account.line() == f"{head} #{'ab' * 32} ~shop:* +get"
+    assert accounts.masked(account.line()) == f"{head} #abababab… ~shop:* +get"

@@ -15,6 +15,10 @@ from .client import Client, RedisError
 
 _COMPARED = "dbops_compare"
 _HASH = re.compile(r"#([0-9a-f]{64})")
+# What a setting of the server opens to accounts that say nothing (acl-pubsub-default), and payloads
+# that nobody checks.
+_CLOSED = ("sanitize-payload", "resetchannels")
+_LOOSE = {"nopass", "skip-sanitize-payload"}
 _RIGHTS = ("commands", "keys", "channels", "selectors")
 
 
@@ -34,7 +38,7 @@ class Account:
             "user",
             self.name,
             state,
-            "sanitize-payload",
+            *_CLOSED,
             *(f"#{one}" for one in self.hashes),
             *self.rules,
         ]
@@ -109,7 +113,7 @@ def converge(client: Client, accounts: list[Account], check_mode: bool) -> Diffe
 
 def _set(client: Client, account: Account) -> None:
     words = ["on" if account.enabled else "off", *(f"#{one}" for one in account.hashes)]
-    client.call("ACL", "SETUSER", account.name, "reset", *words, *account.rules)
+    client.call("ACL", "SETUSER", account.name, "reset", *_CLOSED, *words, *account.rules)
 
 
 def _account(client: Client, name: str) -> dict[str, Any] | None:
@@ -120,7 +124,7 @@ def _account(client: Client, name: str) -> dict[str, Any] | None:
 def _rights_of(client: Client, account: Account) -> dict[str, Any]:
     """Return the declared rights as this server writes them."""
     try:
-        client.call("ACL", "SETUSER", _COMPARED, "reset", *account.rules)
+        client.call("ACL", "SETUSER", _COMPARED, "reset", *_CLOSED, *account.rules)
         found = _account(client, _COMPARED) or {}
     except RedisError as error:
         raise RedisError(f"the account {account.name} cannot be as declared: {error}") from None
@@ -132,7 +136,7 @@ def _rights_of(client: Client, account: Account) -> dict[str, Any]:
 def _same(now: dict[str, Any], account: Account, wanted: dict[str, Any]) -> bool:
     return (
         ("on" in now["flags"]) == account.enabled
-        and "nopass" not in now["flags"]
+        and not _LOOSE & set(now["flags"])
         and set(now["passwords"]) == set(account.hashes)
         and {name: now.get(name) for name in _RIGHTS} == wanted
     )
@@ -154,7 +158,7 @@ def _note(
 
 
 def _described(name: str, account: dict[str, Any]) -> str:
-    flags = [flag for flag in account.get("flags", []) if flag in ("on", "off", "nopass")]
+    flags = [flag for flag in account.get("flags", []) if flag in {"on", "off", *_LOOSE}]
     hashes = [f"#{one}" for one in sorted(account.get("passwords", []))]
     rights = [str(account.get(part) or "") for part in ("keys", "channels", "commands")]
     rights += [str(one) for one in account.get("selectors") or []]
