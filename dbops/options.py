@@ -19,10 +19,12 @@ class EngineOptions(Model):
     """The settings of one cluster as seen from one host.
 
     ``PART_OF`` names the part whose target carries an option, for the message when it is asked for
-    elsewhere.
+    elsewhere. ``drill_user`` is the account of a drill host that restored data are handled by.
     """
 
     PART_OF: ClassVar[dict[str, str]] = {}
+
+    drill_user: str = "dbops-drill"
 
     def require(self, name: str) -> Any:
         """Return the option ``name``; raise ConfigError when this target does not carry it."""

@@ -28,6 +28,7 @@ from dbops.errors import CommandFailed, ConfigError
 _MASK = "********"
 _PIPE_BYTES = 1 << 20
 _PIPE_GRACE_SECONDS = 5.0
+_PIECE = 1 << 16
 _TEXT = {"text": True, "encoding": "utf-8", "errors": "replace"}
 _secrets: set[str] = set()
 
@@ -55,7 +56,8 @@ class Command:
 
     ``user`` drops privileges to that account when dbops runs as root. ``env`` is added to a
     minimal environment (``PATH``, ``LANG=C.UTF-8``, ``HOME`` of the account). Secrets must not
-    be in ``argv``: pass files, ``env`` or ``stdin``.
+    be in ``argv``: pass files, ``env`` or ``stdin``. With ``output_bytes``, :func:`capture` ends
+    a command that writes more than that on either output.
     """
 
     argv: tuple[str, ...]
@@ -65,6 +67,7 @@ class Command:
     stdin: str | None = None
     timeout_seconds: float | None = None
     ok_statuses: tuple[int, ...] = (0,)
+    output_bytes: int | None = None
 
     def describe(self) -> str:
         """Return the command as a line that a person can read and paste, secrets masked."""
@@ -139,8 +142,10 @@ def capture(command: Command, on_line: OnLine | None = None) -> Completed:
     """
     process = _start(command)
     try:
-        if on_line is None:
+        if on_line is None and command.output_bytes is None:
             stdout, stderr = process.communicate(command.stdin, command.timeout_seconds)
+        elif on_line is None:
+            stdout, stderr = _bounded(process, command)
         else:
             stdout, stderr = _stream(process, command, on_line)
     except subprocess.TimeoutExpired:
@@ -237,6 +242,43 @@ def start(command: Command, log: Path) -> Running:
             return Running(_spawn(command, subprocess.DEVNULL, output, output))
     except OSError as error:
         raise ConfigError(f"{log} cannot be written: {error.strerror}.") from None
+
+
+def _bounded(process: subprocess.Popen[str], command: Command) -> tuple[str, str]:
+    """Return both outputs; CommandFailed as soon as one is longer than the command allows."""
+    limit = command.output_bytes or 0
+    _feed(process, command)
+    kept: tuple[list[str], list[str]] = ([], [])
+    too_much = threading.Event()
+
+    def read(output: IO[str], pieces: list[str]) -> None:
+        size = 0
+        with contextlib.suppress(ValueError, OSError):
+            while piece := output.read(_PIECE):
+                size += len(piece)
+                if size > limit:
+                    too_much.set()
+                    _end(process)
+                    return
+                pieces.append(piece)
+
+    readers = [
+        threading.Thread(target=read, args=pair, daemon=True)
+        for pair in zip((process.stdout, process.stderr), kept, strict=True)
+    ]
+    for reader in readers:
+        reader.start()
+    limit_seconds = command.timeout_seconds
+    deadline = None if limit_seconds is None else time.monotonic() + limit_seconds
+    process.wait(limit_seconds)
+    for reader in readers:
+        reader.join(_left(deadline))
+        if reader.is_alive():
+            raise subprocess.TimeoutExpired(command.argv[0], limit_seconds or 0.0)
+    if too_much.is_set():
+        name = command.title or command.argv[0]
+        raise CommandFailed(f"{name} wrote more than {limit:,} bytes and was ended.")
+    return "".join(kept[0]), "".join(kept[1])
 
 
 def _stream(process: subprocess.Popen[str], command: Command, on_line: OnLine) -> tuple[str, str]:

@@ -130,7 +130,7 @@ def _refuse_unknown(repo: Repository, request: DrillRequest) -> None:
 def _place(target: Target, opts: Options) -> _Place:
     root = opts.require_path("scratch_dir")
     hosts = tuple((address, opts.port) for address in opts.hosts.values())
-    cell = Cell(opts.os_user, hosts)
+    cell = Cell(opts.os_user, hosts, root)
     kind = flavor.named(opts.flavor)
     at = Server(root / "my.cnf", root / "data", root / "run", opts.os_user, cell, kind)
     return _Place(root, at, max(_LEAST_LIMIT_SECONDS, 4 * target.objectives.rto_seconds))

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pymysql
 
-from dbops import isolation
 from dbops.engines.mysql import client
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.flavor import MARIADB, Flavor
@@ -115,7 +114,7 @@ def running(server: Server, limit_seconds: float) -> Iterator[Running]:
     try:
         _wait(server, process, limit_seconds)
         if server.cell is not None:
-            isolation.prove_process(process.pid)
+            server.cell.prove_process(process.pid)
         yield process
         _shut_down(server, process)
     finally:

@@ -85,12 +85,13 @@ def _refuse_unknown(options: Options, request: DrillRequest) -> None:
 
 def _scratch(options: Options) -> Scratch:
     hosts = tuple((address, options.port) for address in options.hosts.values())
+    root = options.require_path("scratch_dir")
     return Scratch(
-        root=options.require_path("scratch_dir"),
+        root=root,
         bin_dir=options.require_path("bin_dir"),
         user=options.os_user,
         port=_PORT,
-        cell=Cell(options.os_user, hosts),
+        cell=Cell(options.os_user, hosts, root),
     )
 
 

@@ -213,7 +213,7 @@ def start(scratch: Scratch, limit_seconds: float) -> None:
     pid = process(scratch)
     if pid is None:
         raise VerificationFailed(f"The restored server has ended: {last_words(scratch)}")
-    isolation.prove_process(pid)
+    scratch.cell.prove_process(pid)
 
 
 def wait(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dbops import isolation, repository, routes, runner, scratch
+from dbops import repository, routes, runner, scratch
 from dbops.contract import DrillRequest, DrillResult, Progress
 from dbops.drilling import (
     Findings,
@@ -129,7 +129,7 @@ def _ground(target: Target, opts: Options) -> _Ground:
     hosts = tuple((address, opts.port) for address in opts.hosts.values())
     return _Ground(
         root=opts.require_path("scratch_dir"),
-        cell=Cell(opts.os_user, hosts),
+        cell=Cell(opts.os_user, hosts, opts.require_path("scratch_dir")),
         options=opts,
         repo=catalogue.open_(target, opts),
         limit_seconds=max(_LEAST_LIMIT_SECONDS, 4 * target.objectives.rto_seconds),
@@ -241,7 +241,7 @@ def _content(ground: _Ground, expected: Fingerprint, progress: Progress) -> Fing
     loading.own(ground.alone, ground.options.os_user)
     place, began = replace(ground.place, data=ground.alone), time.monotonic()
     with private.start(place, ground.limit_seconds, tell=progress) as server:
-        isolation.prove_process(server.pid)
+        ground.cell.prove_process(server.pid)
         with server.connect() as connection:
             return fingerprint.of_server(
                 connection,
@@ -260,7 +260,7 @@ def _newest(
     with step(findings, "recovery to the newest", progress, counts=True) as note:
         server = private.start(ground.place, ground.limit_seconds, tell=progress)
         with server, server.connect() as connection:
-            isolation.prove_process(server.pid)
+            ground.cell.prove_process(server.pid)
             private.open_(connection)
             connection.ask("SET", _TRIAL_KEY, "1", "EX", 60)
             findings.answered = True
