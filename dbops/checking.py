@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from dbops import history, status
 from dbops.contract import Backup, Check
+from dbops.entering import BWRAP
 from dbops.errors import DbopsError
 from dbops.manifest import Kind
 from dbops.runner import Command, capture
@@ -154,10 +155,7 @@ def _days(moment: object) -> float:
 def drills(target: Target, scratch_dir: Path, interval_seconds: float | None) -> Iterator[Check]:
     """Check what a drill needs on this host, and how the last one ended."""
     yield headroom(scratch_dir, "scratch disk has room")
-    unshare = next(
-        (p for p in (Path("/usr/bin/unshare"), Path("/bin/unshare")) if p.exists()), None
-    )
-    yield Check("isolation tool is installed", unshare is not None, str(unshare), "run provision")
+    yield Check("isolation tool is installed", BWRAP.exists(), str(BWRAP), "run provision")
     done = history.load(target)
     hint = "dbops drill run, then read its report"
     if not done:

@@ -19,7 +19,7 @@ from typing import Any
 from dbops.isolated import DEVICES, NAMESPACES, NOT_ISOLATED, SELF
 
 _INSIDE = Path(__file__).with_name("isolated.py")
-_BWRAP = "/usr/bin/bwrap"
+BWRAP = Path("/usr/bin/bwrap")
 _PYTHON = "/usr/bin/python3"
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
@@ -30,7 +30,7 @@ def bubblewrap(scratch: str | None, handles: dict[str, int], env: dict[str, str]
     There is no ``/proc`` in the cell: a new one cannot be mounted where the host's is covered in
     parts, as it is in a confined unit, and the host's own would show its processes.
     """
-    argv = [_BWRAP, "--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc"]
+    argv = [str(BWRAP), "--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc"]
     argv += ["--unshare-uts", "--unshare-cgroup-try", "--die-with-parent", "--new-session"]
     argv += ["--as-pid-1", "--clearenv", "--ro-bind", "/usr", "/usr"]
     for name in _LINKS:
@@ -92,7 +92,7 @@ def _enter(wish: dict[str, Any], program: list[str]) -> None:
         raise OSError(f"the account {wish['user']!r} does not exist: run provision") from None
     if account.pw_uid == 0 or os.geteuid() not in (0, account.pw_uid):
         raise OSError(f"it must be begun by root and go on as an account other than {wish['user']}")
-    for tool, package in ((_BWRAP, "bubblewrap"), (_PYTHON, "python3")):
+    for tool, package in ((BWRAP, "bubblewrap"), (Path(_PYTHON), "python3")):
         if not os.access(tool, os.X_OK):
             raise OSError(f"{tool} is not there: install the package {package}, or run provision")
     scratch = wish["scratch"] if os.path.lexists(wish["scratch"]) else None
@@ -109,7 +109,7 @@ def _enter(wish: dict[str, Any], program: list[str]) -> None:
     _drop(account)
     argv = bubblewrap(scratch, handles, wish["env"])
     argv += [_PYTHON, "-I", "-S", SELF, json.dumps(inside), "--", *program]
-    os.execve(_BWRAP, argv, {})
+    os.execve(BWRAP, argv, {})
 
 
 def main(arguments: list[str]) -> int:

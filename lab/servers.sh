@@ -9,6 +9,7 @@ has_initdb || need="$need postgresql"
 want restic restic
 want /usr/lib/openssh/sftp-server openssh-sftp-server
 want zstd zstd
+want /usr/bin/bwrap bubblewrap
 want redis-server "redis-server redis-tools"
 want mariadbd "mariadb-server mariadb-client"
 want mariadb-backup mariadb-backup

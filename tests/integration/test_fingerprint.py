@@ -72,7 +72,9 @@ class Place:
         self.run("pg_ctl", "-D", str(self.root / name), "-m", "immediate", "stop", check=False)
 
     def connect(self, name: str, database: str = "app") -> Connection:
-        return client.connect_socket(self.root, PORTS[name], database, "postgres", self.account)
+        found = client.connect_socket(self.root, PORTS[name], database, "postgres", self.account)
+        found.execute("SET search_path = public")
+        return found
 
     def options(self, name: str) -> Options:
         return Options(

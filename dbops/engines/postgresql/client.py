@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import ipaddress
-import os
-import pwd
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from dbops.accounts import acting_as
 from dbops.engines.postgresql.options import Options
 from dbops.errors import ConfigError, Unreachable
 
 Role = Literal["any", "primary", "standby", "prefer-standby"]
 Connection = psycopg.Connection[tuple[Any, ...]]
 CONNECT_TIMEOUT_SECONDS = 5
+# An owner of a database or of a role may set these for every session; a connection's own outrank
+# those (config-setting.html). No name of ours may mean a user's function.
+_PINNED = {
+    "search_path": "pg_catalog",
+    "role": "none",
+    "row_security": "off",
+    "default_transaction_read_only": "off",
+}
 
 
 def connect(
@@ -47,16 +52,17 @@ def connect(
         "gssencmode": "disable",
     }
     if not replication:
-        parameters["options"] = f"-c statement_timeout={int(statement_timeout_seconds * 1000)}"
+        timeout = int(statement_timeout_seconds * 1000)
+        parameters["options"] = _options(statement_timeout=timeout)
     else:
-        parameters["replication"] = "database"
+        parameters |= {"replication": "database", "options": _options()}
     if options.passfile is None:
         parameters |= {
             "host": str(options.socket_dir),
             "port": options.port,
             "user": user or options.monitor_user,
         }
-        with _acting_as(_account(options, parameters["user"])):
+        with acting_as(_account(options, parameters["user"])):
             return _open(parameters, "the local server")
     parameters |= _tcp(options, member) | {"user": user or options.backup_user}
     return _open(parameters, member or f"any {role} member".replace("any any", "any"))
@@ -73,9 +79,14 @@ def connect_socket(
         "user": user,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "application_name": "dbops",
+        "options": _options(statement_timeout=0),
     }
-    with _acting_as(os_user):
+    with acting_as(os_user):
         return _open(parameters, f"the server in {directory}")
+
+
+def _options(**more: object) -> str:
+    return " ".join(f"-c {name}={value}" for name, value in (_PINNED | more).items())
 
 
 def _tcp(options: Options, member: str | None) -> dict[str, Any]:
@@ -109,23 +120,6 @@ def _is_ip(address: str) -> bool:
 def _account(options: Options, user: str) -> str:
     agents = (options.monitor_user, options.heartbeat_user)
     return options.agent_user if user in agents else options.os_user
-
-
-@contextmanager
-def _acting_as(account: str) -> Iterator[None]:
-    """Connect as another account when root: peer authentication looks at the effective user."""
-    if os.geteuid() != 0:
-        yield
-        return
-    try:
-        uid = pwd.getpwnam(account).pw_uid
-    except KeyError:
-        raise ConfigError(f"The account {account!r} does not exist: provision the host.") from None
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def _open(parameters: dict[str, Any], where: str) -> Connection:

@@ -91,7 +91,8 @@ def _scratch(options: Options) -> Scratch:
         bin_dir=options.require_path("bin_dir"),
         user=options.os_user,
         port=_PORT,
-        cell=Cell(options.os_user, hosts, root),
+        cell=Cell(options.drill_user, hosts, root),
+        reader=options.backup_user,
     )
 
 
@@ -122,6 +123,7 @@ def _prove(
         note.detail = f"{findings.bytes_restored:,} bytes"
     with _step(findings, "log", progress, counts=True) as note:
         supplies.fetch(options, place, supply.log, progress)
+        scratch.hand_over(place)
         note.detail = f"{len(supply.log.segments)} segments without a gap"
     _compare(place, supply, findings, limit, progress)
     _newest(place, supply, findings, limit, progress)

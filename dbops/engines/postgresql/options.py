@@ -55,7 +55,7 @@ class Options(EngineOptions):
     createrole: tuple[str, ...] = ()
     createdb: tuple[str, ...] = ()
     replication: tuple[str, ...] = ("dbops_replication", "dbops_backup")
-    bypassrls: tuple[str, ...] = ()
+    bypassrls: tuple[str, ...] = ("dbops_backup",)
     memberships: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     grants: tuple[dict[str, Any], ...] = ()
     restore_time_limit_seconds: float = Field(default=6 * 3600, gt=0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +20,11 @@ import psycopg
 from dbops import isolation, runner
 from dbops import scratch as folder
 from dbops.engines.postgresql.client import Connection, connect_socket
-from dbops.errors import CommandFailed, ConfigError, DbopsError, VerificationFailed
+from dbops.errors import ConfigError, DbopsError, VerificationFailed
 
-_STOP_SECONDS = 600
+_STOP_SECONDS = 600.0
+_KILL_SECONDS = 5.0
+_STATUS_LINE = 8
 _SILENCE_SECONDS = 30.0
 _FLOORS = {
     "max_connections": 100,
@@ -34,15 +37,21 @@ _CONTROL_NAMES = {"max_prepared_xacts": "max_prepared_transactions"}
 _CONTROL_NAMES |= {"max_locks_per_xact": "max_locks_per_transaction"}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Scratch:
-    """One scratch server under ``root``, run by ``user`` with the programs in ``bin_dir``."""
+    """One scratch server under ``root``, run in ``cell`` with the programs in ``bin_dir``.
+
+    ``user`` is the account that fetches what is restored, ``reader`` the database's role that may
+    read the content and nothing else, ``running`` the server while it runs.
+    """
 
     root: Path
     bin_dir: Path
     user: str
     port: int
     cell: isolation.Cell
+    reader: str = "dbops_backup"
+    running: runner.Running | None = None
 
     @property
     def data(self) -> Path:
@@ -61,34 +70,42 @@ class Scratch:
 
     @property
     def socket_dir(self) -> Path:
-        """The folder of the socket, open to ``user`` and root only."""
+        """The folder of the socket, open to the cell's account and root only."""
         return self.root / "run"
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """All of them."""
+        return (self.data, self.tablespaces, self.wal, self.socket_dir)
 
     @property
     def log(self) -> Path:
         """The server's own log."""
         return self.socket_dir / "server.log"
 
-    def tool(self, name: str, *arguments: str, limit: float | None = None) -> runner.Command:
-        """Return the command for one of the server's programs, as its account."""
+    def tool(self, name: str, *arguments: str, limit: float | None = None) -> runner.Completed:
+        """Run one of the server's programs in a cell and return what it said, good or not."""
         argv = (str(self.bin_dir / name), *arguments)
-        return runner.Command(argv, title=name, user=self.user, timeout_seconds=limit)
+        return self.cell.capture(argv, title=name, timeout_seconds=limit)
 
-    def connect(self, database: str) -> Connection:
-        """Return an autocommit connection as the superuser; Unreachable when it does not answer."""
-        # As root: the account alone may not be able to reach the folder, and hba.conf maps both.
-        return connect_socket(self.socket_dir, self.port, database, "postgres", "root")
+    def connect(self, database: str, user: str = "postgres") -> Connection:
+        """Return an autocommit connection; Unreachable when the server does not answer."""
+        return connect_socket(self.socket_dir, self.port, database, user, self.cell.user)
 
 
 def create(scratch: Scratch) -> None:
-    """Make the empty folders; remove what a killed drill left."""
-    folders = (scratch.data, scratch.tablespaces, scratch.wal, scratch.socket_dir)
-    folder.create(scratch.root, scratch.user, folders, lambda: stop(scratch))
+    """Make the empty folders for what is fetched; remove what a killed drill left."""
+    folder.create(scratch.root, scratch.user, scratch.folders, lambda: stop(scratch))
+
+
+def hand_over(scratch: Scratch) -> None:
+    """Give what was fetched to the account that the cell runs as."""
+    folder.give(scratch.folders, scratch.cell.user)
 
 
 def check_tools(scratch: Scratch, amcheck: bool) -> None:
     """Raise ConfigError unless every program that the drill will need is there."""
-    for name in ("postgres", "pg_ctl", "pg_controldata", "pg_checksums", "pg_amcheck"):
+    for name in ("postgres", "pg_controldata", "pg_checksums", "pg_amcheck"):
         if not os.access(scratch.bin_dir / name, os.X_OK) and (amcheck or name != "pg_amcheck"):
             raise ConfigError(
                 f"{scratch.bin_dir / name} is not there: install the server's version on this "
@@ -98,8 +115,7 @@ def check_tools(scratch: Scratch, amcheck: bool) -> None:
 
 def check_version(scratch: Scratch, wanted: str) -> None:
     """Raise ConfigError unless the programs here are of the major version ``wanted``."""
-    binary = str(scratch.bin_dir / "postgres")
-    said = runner.capture(runner.Command((binary, "--version"), timeout_seconds=30)).stdout
+    said = scratch.tool("postgres", "--version", limit=30).stdout
     match = re.search(r"PostgreSQL\) (\d+)", said)
     here = match[1] if match else "unknown"
     if here != wanted:
@@ -114,31 +130,41 @@ def remove(scratch: Scratch) -> None:
     folder.remove(scratch.root, lambda: stop(scratch))
 
 
-def process(scratch: Scratch) -> int | None:
-    """Return the process that serves the scratch data, None when there is none."""
-    return folder.serving(scratch.data / "postmaster.pid", scratch.data)
+def alive(scratch: Scratch) -> bool:
+    """Tell whether the server that :func:`start` started still runs."""
+    return scratch.running is not None and scratch.running.alive()
 
 
 def stop(scratch: Scratch) -> None:
-    """Stop the server if it runs: cleanly, and at once if that takes too long."""
-    for mode in ("fast", "immediate"):
-        if process(scratch) is None:
-            return
-        runner.capture(
-            scratch.tool(
-                "pg_ctl", "stop", "-w", "-s", "-m", mode, "-t", str(_STOP_SECONDS),
-                "-D", str(scratch.data), limit=_STOP_SECONDS + 30,
-            )
-        )  # fmt: skip
-    if process(scratch) is not None:
-        raise CommandFailed(f"The scratch server in {scratch.root} does not stop: look at its log.")
+    """Stop the server if it runs, cleanly if it can, and whatever else works on the data."""
+    running, scratch.running = scratch.running, None
+    if running is not None:
+        for number in (signal.SIGINT, signal.SIGQUIT):  # pg_ctl's modes "fast" and "immediate"
+            scratch.cell.signal(running.pid, number)
+            if _ended(running, _STOP_SECONDS):
+                break
+        running.end(_KILL_SECONDS)
+    folder.end((scratch.data,), {scratch.cell.user, scratch.user})
+
+
+def _ended(running: runner.Running, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while running.alive():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def control_data(scratch: Scratch) -> dict[str, str]:
     """Return what ``pg_controldata`` says about the restored data, by its labels."""
-    said = runner.check(scratch.tool("pg_controldata", "-D", str(scratch.data), limit=60)).stdout
-    pairs = (line.split(":", 1) for line in said.splitlines() if ":" in line)
-    return {label.strip(): value.strip() for label, value in pairs}
+    done = scratch.tool("pg_controldata", "-D", str(scratch.data), limit=60)
+    pairs = (line.split(":", 1) for line in done.stdout.splitlines() if ":" in line)
+    facts = {label.strip(): value.strip() for label, value in pairs}
+    if done.status != 0 or "max_connections setting" not in facts:
+        said = (done.stderr or done.stdout).strip().splitlines() or ["it wrote nothing"]
+        raise VerificationFailed(f"pg_controldata does not know the restored data: {said[-1]}.")
+    return facts
 
 
 def limits(control: dict[str, str]) -> dict[str, int]:
@@ -170,21 +196,26 @@ def configure(scratch: Scratch, recovery: dict[str, str]) -> None:
         "autovacuum": "off",
         "max_logical_replication_workers": 0,
         "jit": "off",
+        # The cell has no /dev/shm.
+        "dynamic_shared_memory_type": "sysv",
+        "shared_preload_libraries": "",
+        "session_preload_libraries": "",
+        "local_preload_libraries": "",
         "logging_collector": "off",
         "lc_messages": "C",
         "timezone": "UTC",
         "log_timezone": "UTC",
-        "restore_command": f'cp "{scratch.wal}/%f" "%p"',
+        "restore_command": f'/usr/bin/cp "{scratch.wal}/%f" "%p"',
         **recovery,
     }
     lines = [f"{name} = '{_quoted(value)}'\n" for name, value in settings.items()]
-    users = f"drill root postgres\ndrill {scratch.user} postgres\n"
+    users = "".join(f"drill {scratch.cell.user} {role}\n" for role in ("postgres", scratch.reader))
     folder.put(scratch.root / "postgresql.conf", "".join(lines))
     folder.put(scratch.root / "hba.conf", "local all all peer map=drill\n")
     folder.put(scratch.root / "ident.conf", users)
-    folder.put(scratch.data / "postgresql.auto.conf", "", scratch.user)
-    folder.put(scratch.data / "recovery.signal", "", scratch.user)
-    (scratch.data / "standby.signal").unlink(missing_ok=True)
+    folder.put(scratch.data / "postgresql.auto.conf", "", scratch.cell.user)
+    folder.put(scratch.data / "recovery.signal", "", scratch.cell.user)
+    folder.forget(scratch.data / "standby.signal")
 
 
 def _quoted(value: object) -> str:
@@ -196,24 +227,32 @@ def start(scratch: Scratch, limit_seconds: float) -> None:
 
     Returns when it answers, which in recovery is when the data are consistent.
     """
-    scratch.log.unlink(missing_ok=True)
     argv = (
-        str(scratch.bin_dir / "pg_ctl"), "start", "-w", "-s", "-t", str(max(1, int(limit_seconds))),
-        "-D", str(scratch.data), "-l", str(scratch.log),
-        "-o", f"-c config_file={scratch.root}/postgresql.conf",
+        str(scratch.bin_dir / "postgres"), "-D", str(scratch.data),
+        "-c", f"config_file={scratch.root}/postgresql.conf",
     )  # fmt: skip
+    folder.forget(scratch.log)
+    scratch.running = runner.start(scratch.cell.command(argv, title="postgres"), scratch.log)
+    deadline = time.monotonic() + limit_seconds
+    while not _ready(scratch):
+        if not alive(scratch):
+            words = last_words(scratch) or last_line(scratch)
+            raise VerificationFailed(f"The restored server does not start: {words}")
+        if time.monotonic() > deadline:
+            raise VerificationFailed(
+                f"The restored server did not answer within {limit_seconds:.0f} seconds."
+            )
+        time.sleep(0.05)
+    scratch.cell.prove_process(scratch.running.pid)
+
+
+def _ready(scratch: Scratch) -> bool:
+    """Tell whether the server says that it lets clients in, as pg_ctl does (pidfile.h)."""
     try:
-        scratch.cell.run(
-            argv, title="The scratch server's start", timeout_seconds=limit_seconds + 30
-        )
-    except CommandFailed as error:
-        raise VerificationFailed(
-            f"The restored server does not start: {last_words(scratch) or error}"
-        ) from None
-    pid = process(scratch)
-    if pid is None:
-        raise VerificationFailed(f"The restored server has ended: {last_words(scratch)}")
-    scratch.cell.prove_process(pid)
+        lines = folder.read(scratch.data / "postmaster.pid").splitlines()
+    except OSError:
+        return False
+    return len(lines) >= _STATUS_LINE and lines[_STATUS_LINE - 1].strip() in ("ready", "standby")
 
 
 def wait(
@@ -223,7 +262,7 @@ def wait(
     deadline = time.monotonic() + limit_seconds
     silent_since: float | None = None
     while time.monotonic() < deadline:
-        if process(scratch) is None:
+        if not alive(scratch):
             raise VerificationFailed(f"The restored server did not {what}: {last_words(scratch)}")
         try:
             with scratch.connect("postgres") as connection:
@@ -261,3 +300,9 @@ def last_words(scratch: Scratch) -> str:
     ]
     lines = [line for line in lines if not line.startswith("the database system is")]
     return f"{lines[-1].rstrip('.')}." if lines else ""
+
+
+def last_line(scratch: Scratch) -> str:
+    """Return the last line of the server's log as a sentence."""
+    lines = [line.strip() for line in log_text(scratch).splitlines() if line.strip()]
+    return f"{lines[-1].rstrip('.')}." if lines else "it said nothing."

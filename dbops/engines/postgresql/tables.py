@@ -48,13 +48,18 @@ SELECT a.attrelid::int8, a.attname, tn.nspname, t.typname, t.typtype::text, a.at
        coalesce(co.collisdeterministic, true),
        format_type(a.atttypid, a.atttypmod), a.attnotnull,
        a.attidentity::text, a.attgenerated::text,
-       co.collname, pg_get_expr(d.adbin, d.adrelid)
+       co.collname, pg_get_expr(d.adbin, d.adrelid), a.atttypid::int8
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 JOIN pg_namespace tn ON tn.oid = t.typnamespace
 LEFT JOIN pg_collation co ON co.oid = a.attcollation
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE a.attrelid = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum"""
+
+_DOMAINS = """
+SELECT d.oid::int8, b.oid::int8, n.nspname FROM pg_type d
+JOIN pg_type b ON b.oid = d.typbasetype JOIN pg_namespace n ON n.oid = b.typnamespace
+WHERE d.typtype = 'd'"""
 
 _PARTS = """
 SELECT conrelid::int8, conname, pg_get_constraintdef(oid) FROM pg_constraint
@@ -112,6 +117,12 @@ class _Column:
     type_modifier: int
     deterministic: bool
     definition: tuple[Any, ...]
+    base_schema: str
+
+    @property
+    def own(self) -> bool:
+        """Whether the type is a user's base type or domain, whose ``=`` may be anything."""
+        return self.type_schema != "pg_catalog" and self.type_kind in ("b", "d")
 
 
 def begin(connection: Connection, snapshot: str | None = None, leave_out: str = "") -> list[Table]:
@@ -164,10 +175,12 @@ def digest(
     """
     oids = [table.oid for table in tables]
     columns: dict[int, list[_Column]] = {oid: [] for oid in oids}
-    for oid, name, schema, kind, sort, modifier, plain, *rest in connection.execute(
+    domains = {row[0]: (row[1], row[2]) for row in connection.execute(_DOMAINS).fetchall()}
+    for oid, name, schema, kind, sort, modifier, plain, *rest, type_oid in connection.execute(
         _COLUMNS, [oids]
     ).fetchall():
-        columns[oid].append(_Column(name, schema, kind, sort, modifier, plain, tuple(rest)))
+        base = _base_schema(type_oid, schema, domains)
+        columns[oid].append(_Column(name, schema, kind, sort, modifier, plain, tuple(rest), base))
     parts: dict[int, list[str]] = {oid: [] for oid in oids}
     for oid, name, text in connection.execute(_PARTS, [oids, oids]).fetchall():
         parts[oid].append(f"{name} {text}")
@@ -187,6 +200,13 @@ def digest(
             )
         )
     return DatabaseFingerprint(database=database, tables=tuple(done)), size
+
+
+def _base_schema(type_oid: int, schema: str, domains: dict[int, tuple[int, str]]) -> str:
+    """Return the schema of the type that a domain stands for in the end, else the type's own."""
+    while type_oid in domains:
+        type_oid, schema = domains[type_oid]
+    return schema
 
 
 def _sum(
@@ -223,10 +243,9 @@ def _fields(column: _Column, hashable: set[tuple[str, str]]) -> list[sql.Composa
     """
     value = sql.Identifier("t", column.name)
     kind = (column.type_schema, column.type_name)
-    own = column.type_schema != "pg_catalog" and column.type_kind in ("b", "d")
     loose = kind == ("pg_catalog", "numeric") and column.type_modifier == -1
-    if kind not in hashable or own or loose:
-        return [sql.SQL('{}::text COLLATE "C"').format(value)]
+    if kind not in hashable or column.own or loose:
+        return [_text(value, column)]
     if not column.deterministic:
         return [sql.SQL('{} COLLATE "C"').format(value)]
     if kind == ("pg_catalog", "int8"):
@@ -234,9 +253,24 @@ def _fields(column: _Column, hashable: set[tuple[str, str]]) -> list[sql.Composa
     return [value]
 
 
+def _text(value: sql.Identifier, column: _Column) -> sql.Composable:
+    """Return a value's text as the type's own output function writes it.
+
+    A cast is looked up by name, and whoever owns a type may have made one, which then runs as the
+    reader (sql-createcast.html); format() calls output functions only, and those are superusers'.
+    Casts between types of pg_catalog are superusers', too, and differ from the output for some.
+    """
+    if column.base_schema == "pg_catalog":
+        return sql.SQL('{}::text COLLATE "C"').format(value)
+    return sql.SQL(
+        "(CASE WHEN num_nulls({0}) = 0 THEN format('%s', {0}) END) COLLATE \"C\""
+    ).format(value)
+
+
 def _hashable_types(connection: Connection, columns: Sequence[_Column]) -> set[tuple[str, str]]:
     found: set[tuple[str, str]] = set()
-    kinds = {(column.type_schema, column.type_name) for column in columns}
+    # Never a domain: making a NULL of it calls the functions of its constraints.
+    kinds = {(column.type_schema, column.type_name) for column in columns if not column.own}
     for kind in sorted(kinds):
         if kind[0] == "pg_catalog" and kind[1].removeprefix("_") in _UNHASHED:
             continue

@@ -35,7 +35,6 @@ from dbops.engines.redis import (
     loading,
     points,
     private,
-    processes,
     rdb,
 )
 from dbops.engines.redis import options as settings
@@ -63,6 +62,7 @@ STEPS = (
 )
 _LEAST_LIMIT_SECONDS = 900.0
 _TRIAL_KEY = "dbops:drill"
+_FETCHER = "root"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class _Ground:
         return Place(
             data=self.root / "data",
             run=self.root / "run",
-            user=self.options.os_user,
+            user=self.options.drill_user,
             options=self.options,
             cell=self.cell,
         )
@@ -93,15 +93,13 @@ class _Ground:
 
     def end(self) -> None:
         """End the servers that a killed drill left running."""
-        for folder in (self.place.data, self.alone):
-            processes.end(folder)
+        accounts = {self.options.drill_user, self.options.os_user}
+        scratch.end((self.place.data, self.alone), accounts)
 
     def inside(self, command: runner.Command) -> runner.Completed:
         """Run a tool on the restored files, cut off as the server is."""
         limit = command.timeout_seconds
-        return runner.capture(
-            self.cell.command(command.argv, title=command.title, timeout_seconds=limit)
-        )
+        return self.cell.capture(command.argv, title=command.title, timeout_seconds=limit)
 
 
 def run_drill(target: Target, request: DrillRequest, progress: Progress) -> DrillResult:
@@ -129,7 +127,7 @@ def _ground(target: Target, opts: Options) -> _Ground:
     hosts = tuple((address, opts.port) for address in opts.hosts.values())
     return _Ground(
         root=opts.require_path("scratch_dir"),
-        cell=Cell(opts.os_user, hosts, opts.require_path("scratch_dir")),
+        cell=Cell(opts.drill_user, hosts, opts.require_path("scratch_dir")),
         options=opts,
         repo=catalogue.open_(target, opts),
         limit_seconds=max(_LEAST_LIMIT_SECONDS, 4 * target.objectives.rto_seconds),
@@ -156,15 +154,15 @@ def _prove(ground: _Ground, request: DrillRequest, findings: Findings, progress:
     with step(findings, "space", progress) as note:
         _fits(ground, way)
         folders = (ground.place.data, ground.alone, ground.place.run)
-        scratch.create(ground.root, ground.options.os_user, folders, ground.end)
+        scratch.create(ground.root, _FETCHER, folders, ground.end)
         note.detail = _space(ground.root, way)
     with step(findings, "restore", progress, counts=True) as note:
-        findings.bytes_restored = loading.fetch(
-            ground.repo, way, ground.place.data, ground.options.os_user, progress
-        )
+        findings.bytes_restored = loading.fetch(ground.repo, way, ground.place.data, None, progress)
         note.detail = f"{findings.bytes_restored:,} bytes"
     with step(findings, "files", progress, counts=True) as note:
         loading.same_base(ground.place.data, way.full)
+        _lay_base_alone(ground)
+        scratch.give((ground.place.data, ground.alone, ground.place.run), ground.cell.user)
         note.detail = loading.check(ground.options, ground.place.data, ground.inside)
     with step(findings, "content", progress) as note:
         _compare(ground, way.full, findings, progress)
@@ -234,11 +232,13 @@ def _compare(ground: _Ground, full: Entry, findings: Findings, progress: Progres
     findings.tables += compared(wanted, found, findings.differences)
 
 
-def _content(ground: _Ground, expected: Fingerprint, progress: Progress) -> Fingerprint:
-    """Read the base in a folder of its own: a server begins a log beside what it loads."""
+def _lay_base_alone(ground: _Ground) -> None:
+    """Put the base into a folder of its own, too: a server begins a log beside what it loads."""
     base, _ = aof.lay_out(ground.alone / aof.FOLDER, with_increment=False)
     os.link(aof.read(ground.place.data).base, base)
-    loading.own(ground.alone, ground.options.os_user)
+
+
+def _content(ground: _Ground, expected: Fingerprint, progress: Progress) -> Fingerprint:
     place, began = replace(ground.place, data=ground.alone), time.monotonic()
     with private.start(place, ground.limit_seconds, tell=progress) as server:
         ground.cell.prove_process(server.pid)

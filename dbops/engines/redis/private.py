@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from dbops import runner
+from dbops import runner, scratch
+from dbops.accounts import acting_as
 from dbops.engines.redis import client
 from dbops.engines.redis.client import Connection
 from dbops.engines.redis.options import Options
@@ -63,6 +65,10 @@ class Place:
             "loglevel": "notice",
             "replicaof": "127.0.0.1 1",
             "replica-serve-stale-data": "yes",
+            # Restored data may hold any command: none that loads code or changes the server's files.
+            "enable-module-command": "no",
+            "enable-debug-command": "no",
+            "enable-protected-configs": "no",
         }
         words = [str(self.options.server)]
         for name, value in settings.items():
@@ -97,8 +103,15 @@ class Server:
             self._running.end(_STOP_SECONDS)
 
     def connect(self, timeout_seconds: float = client.ANSWER_TIMEOUT_SECONDS) -> Connection:
-        """Return a connection to it."""
-        return client.at_socket(self.place.socket, timeout_seconds=timeout_seconds)
+        """Return a connection to it.
+
+        In a cell it is made as the server's account: the server owns the folder of its socket, and
+        could lead root to another one.
+        """
+        with ExitStack() as stack:
+            if self.place.cell is not None:
+                stack.enter_context(acting_as(self.place.cell.user))
+            return client.at_socket(self.place.socket, timeout_seconds=timeout_seconds)
 
 
 def start(
@@ -112,6 +125,7 @@ def start(
     Raises VerificationFailed with the server's own last complaint when it ends before that.
     """
     place.socket.unlink(missing_ok=True)
+    place.log.unlink(missing_ok=True)
     argv = place.argv(append_only)
     if place.cell is not None:
         command = place.cell.command(argv, title="The private server")
@@ -157,9 +171,7 @@ def open_(connection: Connection) -> None:
 def last_words(place: Place) -> str:
     """Return the newest complaint in the server's log, without its full stop."""
     try:
-        with place.log.open("rb") as file:
-            file.seek(max(0, place.log.stat().st_size - _LAST_BYTES))
-            return complaint(file.read().decode("utf-8", "replace").splitlines())
+        return complaint(scratch.tail(place.log, _LAST_BYTES).splitlines())
     except OSError:
         return ""
 

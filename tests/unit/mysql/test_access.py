@@ -187,7 +187,7 @@ def test_the_subject_that_is_stored_is_known_again() -> None:
     grantee = Grantee("app", "10.%")
     found = catalog.as_stored(grantee, {"ssl_type": 3, "x509_subject": "/CN=mysql1"})
     assert found.require == SUBJECT
-    row = ("app", "10.%", "p", "", "SPECIFIED", 0, 0, 0, 0, "N", "N", None, "/CN=mysql1", 0)
+    row = ("app", "10.%", "p", "", "SPECIFIED", 0, 0, 0, 0, "N", "N", None, "/CN=mysql1", 0, None)
     assert catalog_mysql.as_stored(row).require == SUBJECT
     now = replace(stored(), users={grantee: replace(stored().users[grantee], require=SUBJECT)})
     given = {"password": "abcDEF123!xyz"}
@@ -199,7 +199,7 @@ def test_the_subject_that_is_stored_is_known_again() -> None:
 def test_what_asks_for_more_than_a_subject_is_none_of_ours() -> None:
     more = {"ssl_type": 3, "x509_subject": "/CN=mysql1", "x509_issuer": "/CN=other"}
     assert catalog.as_stored(Grantee("app", "10.%"), more).require == "SPECIFIED"
-    row = ("app", "10.%", "p", "", "SPECIFIED", 0, 0, 0, 0, "N", "N", None, "/CN=mysql1", 9)
+    row = ("app", "10.%", "p", "", "SPECIFIED", 0, 0, 0, 0, "N", "N", None, "/CN=mysql1", 9, None)
     assert catalog_mysql.as_stored(row).require == "SPECIFIED"
 
 
