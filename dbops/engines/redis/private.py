@@ -65,7 +65,7 @@ class Place:
             "loglevel": "notice",
             "replicaof": "127.0.0.1 1",
             "replica-serve-stale-data": "yes",
-            # Restored data may hold any command: none that loads code or changes the server's files.
+            # Restored data may hold any command, but none that loads code or moves files.
             "enable-module-command": "no",
             "enable-debug-command": "no",
             "enable-protected-configs": "no",
