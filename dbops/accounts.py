@@ -12,7 +12,7 @@ from dbops.errors import ConfigError
 
 @contextmanager
 def acting_as(account: str) -> Iterator[None]:
-    """Let the block run as ``account`` when dbops is root, and as it is otherwise.
+    """Let the block run as ``account`` with its groups when dbops is root, and as it is otherwise.
 
     The kernel then looks at files and processes as it does for that account, and a server at the
     other end of a socket sees that account. Raises ConfigError for an account that is not there.
@@ -21,11 +21,16 @@ def acting_as(account: str) -> Iterator[None]:
         yield
         return
     try:
-        uid = pwd.getpwnam(account).pw_uid
+        wanted = pwd.getpwnam(account)
     except KeyError:
         raise ConfigError(f"The account {account!r} does not exist: provision the host.") from None
-    os.seteuid(uid)
+    groups, group = os.getgroups(), os.getegid()
+    os.setgroups(os.getgrouplist(account, wanted.pw_gid))
+    os.setegid(wanted.pw_gid)
+    os.seteuid(wanted.pw_uid)
     try:
         yield
     finally:
         os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)

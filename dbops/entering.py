@@ -20,7 +20,7 @@ from dbops.isolated import DEVICES, NAMESPACES, NOT_ISOLATED, SELF
 
 _INSIDE = Path(__file__).with_name("isolated.py")
 BWRAP = Path("/usr/bin/bwrap")
-_PYTHON = "/usr/bin/python3"
+_PYTHON = Path("/usr/bin/python3")
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
@@ -92,7 +92,7 @@ def _enter(wish: dict[str, Any], program: list[str]) -> None:
         raise OSError(f"the account {wish['user']!r} does not exist: run provision") from None
     if account.pw_uid == 0 or os.geteuid() not in (0, account.pw_uid):
         raise OSError(f"it must be begun by root and go on as an account other than {wish['user']}")
-    for tool, package in ((BWRAP, "bubblewrap"), (Path(_PYTHON), "python3")):
+    for tool, package in ((BWRAP, "bubblewrap"), (_PYTHON, "python3")):
         if not os.access(tool, os.X_OK):
             raise OSError(f"{tool} is not there: install the package {package}, or run provision")
     scratch = wish["scratch"] if os.path.lexists(wish["scratch"]) else None
@@ -108,7 +108,7 @@ def _enter(wish: dict[str, Any], program: list[str]) -> None:
     }
     _drop(account)
     argv = bubblewrap(scratch, handles, wish["env"])
-    argv += [_PYTHON, "-I", "-S", SELF, json.dumps(inside), "--", *program]
+    argv += [str(_PYTHON), "-I", "-S", SELF, json.dumps(inside), "--", *program]
     os.execve(BWRAP, argv, {})
 
 

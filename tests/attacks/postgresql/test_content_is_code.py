@@ -29,7 +29,8 @@ END"""
 
 def _function(signature: str, returns: str, result: str, how: str = "") -> str:
     body = _BODY.replace("RESULT", result)
-    return f"CREATE FUNCTION {signature} RETURNS {returns} LANGUAGE plpgsql {how} AS $body${body}$body$"
+    head = f"CREATE FUNCTION {signature} RETURNS {returns} LANGUAGE plpgsql {how}"
+    return f"{head} AS $body${body}$body$"
 
 
 _PLANTS = {
@@ -101,7 +102,8 @@ def _planted(site: Site, statements: tuple[str, ...]) -> Iterator[psycopg.Connec
 
 def _calls(site: Site) -> str:
     """Return who called what was planted, by the logs of both members."""
-    line = f"cat /var/log/postgresql/*.log | grep -o '{_WORD} by.*' | sort | uniq -c || true"
+    calls = f"grep -ho '{_WORD} by [a-z_]*, superuser o.*' /var/log/postgresql/*.log"
+    line = f"{calls} | sort | uniq -c || true"
     return " ".join(site.root(host, line) for host in MEMBERS).strip()
 
 

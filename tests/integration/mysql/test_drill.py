@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def drill(site: Site) -> Target:
     try:
-        Cell("mysql", (("127.0.0.1", 1),)).prove()
+        Cell("mysql", (("127.0.0.1", 1),), Path("/nowhere")).prove()
     except DbopsError as error:
         pytest.skip(f"no cell can be made here: {error}")
     return site.target("drill", scratch_dir=str(site.folder / "scratch"))

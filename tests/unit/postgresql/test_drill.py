@@ -179,7 +179,7 @@ def test_a_log_that_ends_before_the_fingerprint_names_the_segment() -> None:
 
 
 def make_scratch(root: Path) -> Scratch:
-    return Scratch(root, Path("/nowhere"), "nobody", 5432, Cell("nobody", ()))
+    return Scratch(root, Path("/nowhere"), "nobody", 5432, Cell("nobody", (), root))
 
 
 def test_a_small_disk_is_noticed_before_anything_is_restored(
@@ -220,14 +220,6 @@ def test_a_scratch_path_that_a_shell_would_read_is_refused(tmp_path: Path, name:
         scratch.create(make_scratch(tmp_path / name))
 
 
-def test_a_stale_process_number_is_no_server(tmp_path: Path) -> None:
-    place = make_scratch(tmp_path)
-    place.data.mkdir()
-    (place.data / "postmaster.pid").write_text("1\n/elsewhere\n")
-
-    assert scratch.process(place) is None
-
-
 def test_standby_limits_are_never_below_the_primarys() -> None:
     found = scratch.limits(
         {
@@ -259,18 +251,18 @@ def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(place.data / "postmaster.pid")
     place.log.symlink_to("/dev/zero")
 
-    assert scratch.process(place) is None
+    assert not scratch._ready(place)
     assert scratch.log_text(place) == ""
 
 
 def test_a_server_that_runs_and_cannot_be_asked_is_not_waited_for_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: Scratch, database: str) -> None:
+    def refuse(self: Scratch, database: str, user: str = "") -> None:
         raise Unreachable("PostgreSQL does not answer: Permission denied.")
 
     monkeypatch.setattr(Scratch, "connect", refuse)
-    monkeypatch.setattr(scratch, "process", lambda place: 1)
+    monkeypatch.setattr(scratch, "alive", lambda place: True)
     monkeypatch.setattr(scratch, "_SILENCE_SECONDS", 0.05)
 
     with pytest.raises(VerificationFailed, match="Permission denied"):
@@ -283,7 +275,7 @@ def test_a_server_that_ends_while_it_is_waited_for_gives_its_last_words(
     place = make_scratch(tmp_path)
     place.socket_dir.mkdir()
     place.log.write_text("12:00 UTC [1] LOG:  x\n12:00 UTC [1] FATAL:  recovery ended too early\n")
-    monkeypatch.setattr(scratch, "process", lambda place: None)
+    monkeypatch.setattr(scratch, "alive", lambda place: False)
 
     with pytest.raises(VerificationFailed, match="recovery ended too early"):
         scratch.wait(place, "open", lambda connection: True, 60)
