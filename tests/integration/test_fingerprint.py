@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from dbops.engines.postgresql import client, fingerprint, tables, wal
 from dbops.engines.postgresql.client import Connection
@@ -321,3 +322,124 @@ def content_at(place: Place, expected: Fingerprint) -> Fingerprint:
     finally:
         place.run("pg_ctl", "-D", str(place.root / "restored"), "-m", "fast", "-w", "stop")
     return expected.model_copy(update={"databases": found})
+
+
+_KINDS = """
+CREATE EXTENSION citext; CREATE EXTENSION hstore;
+CREATE TYPE mood AS ENUM ('sad', 'ok');
+CREATE TYPE named AS (a text, j json, b bool);
+CREATE TYPE floats AS RANGE (subtype = float8);
+CREATE TYPE pairs AS RANGE (subtype = citext);
+CREATE DOMAIN d_int AS int CHECK (VALUE > 0);
+CREATE DOMAIN d_bool AS bool; CREATE DOMAIN d_char AS char(5); CREATE DOMAIN d_net AS inet;
+CREATE DOMAIN d_mood AS mood; CREATE DOMAIN d_ci AS citext; CREATE DOMAIN d_d_ci AS d_ci;
+CREATE DOMAIN d_named AS named; CREATE DOMAIN d_ints AS int[];
+CREATE TABLE kinds (n int, e mood, es mood[], c named, cs named[], f floats, p pairs, i int4range,
+  di d_int, db d_bool, dc d_char, dn d_net, dm d_mood, dci d_ci, ddci d_d_ci, dna d_named,
+  dis d_ints, dmoods d_mood[], ci citext, cis citext[], h hstore, hs hstore[], ca "char", na name,
+  js json[], fm floatmulti);
+INSERT INTO kinds (n) VALUES (0);
+INSERT INTO kinds (n, c, dna, cs)
+  VALUES (1, ROW(NULL, NULL, NULL), ROW(NULL, NULL, NULL), '{NULL}');
+INSERT INTO kinds VALUES (2, 'ok', '{ok,sad}', ('x, "y"', '{"a" : 1}', true),
+  ARRAY[('x', '[1]', false), NULL]::named[], '[1.5,2)', '[a,B)', '[1,5)', 7, true, 'ab', '10.0.0.1',
+  'sad', 'Ci', 'CiCi', ('z', '{}', NULL), '{1,NULL}', '{ok}', 'ABC', '{a,B}', 'a=>1, b=>NULL',
+  ARRAY['x=>y'::hstore], 'c', 'nm', ARRAY['{}'::json], '{[1,2),[3,4)}');
+"""
+
+
+def test_a_types_own_words_are_those_of_its_cast(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So checksums that were made by casts go on being right wherever no user made a cast."""
+    made = _KINDS.replace("floatmulti", "floats_multirange")
+    with place.connect("primary", "postgres") as connection:
+        connection.execute("DROP DATABASE IF EXISTS kinds WITH (FORCE)")
+        connection.execute("CREATE DATABASE kinds")
+    with place.connect("primary", "kinds") as connection:
+        connection.execute(made)
+        columns = [row[0] for row in connection.execute(_EACH).fetchall()]
+        for column in columns:  # a table for each, so that each difference would be seen
+            table = sql.SQL("CREATE TABLE {} AS SELECT {} FROM kinds")
+            names = (sql.Identifier(f"of_{column}"), sql.Identifier(column))
+            connection.execute(table.format(*names))
+
+    def connect(name: str) -> Connection:
+        return place.connect("primary", name)
+
+    now = fingerprint.fingerprint_databases(connect, ["kinds"])
+    cast = sql.SQL('{}::text COLLATE "C"')
+    monkeypatch.setattr(tables, "_text", lambda value, column: cast.format(value))
+    assert fingerprint.fingerprint_databases(connect, ["kinds"]) == now
+    assert len(now[0].tables) == len(columns) + 1
+    with place.connect("primary", "postgres") as connection:
+        connection.execute("DROP DATABASE kinds WITH (FORCE)")
+
+
+_EACH = """
+SELECT attname FROM pg_attribute WHERE attrelid = 'kinds'::regclass AND attnum > 0"""
+
+_PLANT = """
+CREATE FUNCTION p.trap() RETURNS void LANGUAGE plpgsql AS $$BEGIN
+  IF current_user <> 'planter' THEN RAISE EXCEPTION 'called by %', current_user; END IF; END$$;
+CREATE TYPE t AS (a int, j json);
+CREATE FUNCTION words(t) RETURNS text LANGUAGE plpgsql AS 'BEGIN PERFORM p.trap(); RETURN 1; END';
+CREATE CAST (t AS text) WITH FUNCTION words(t);
+CREATE FUNCTION words(t[]) RETURNS text LANGUAGE plpgsql AS 'BEGIN PERFORM p.trap(); RETURN 1; END';
+CREATE CAST (t[] AS text) WITH FUNCTION words(t[]);
+CREATE DOMAIN dt AS t;
+CREATE FUNCTION fits(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE
+  AS 'BEGIN PERFORM p.trap(); RETURN true; END';
+CREATE DOMAIN d AS int CHECK (fits(VALUE));
+CREATE TABLE cast_off AS SELECT ROW(1, '{}')::t AS a, ROW(1, '{}')::dt AS b,
+  ARRAY[ROW(1, '{}')::t] AS c, 1::d AS d;
+CREATE FUNCTION one(int) RETURNS int LANGUAGE plpgsql IMMUTABLE
+  AS 'BEGIN PERFORM p.trap(); RETURN $1; END';
+CREATE OPERATOR ## (FUNCTION = one, RIGHTARG = int);
+CREATE TABLE by_expression AS SELECT g AS v FROM generate_series(1, 9) g;
+CREATE INDEX ON by_expression ((v + one(1)));
+CREATE TABLE by_operator AS SELECT g AS v FROM generate_series(1, 9) g;
+CREATE INDEX ON by_operator ((v + ## 1));
+CREATE TABLE by_condition AS SELECT g AS v FROM generate_series(1, 9) g;
+CREATE INDEX ON by_condition (v) WHERE v > one(1);
+CREATE TABLE by_statistics AS SELECT g AS v FROM generate_series(1, 9) g;
+CREATE STATISTICS s ON (v + one(1)), (v * 2) FROM by_statistics; ANALYZE by_statistics;
+CREATE TABLE by_exclusion (v int, EXCLUDE USING btree ((v + one(1)) WITH =));
+CREATE TABLE by_check (v int CHECK (v > one(0))); INSERT INTO by_check VALUES (1);
+CREATE MATERIALIZED VIEW by_view AS SELECT v FROM by_expression;
+CREATE INDEX ON by_view ((v + one(1)));
+"""
+
+
+@pytest.fixture
+def planted(place: Place) -> Iterator[Place]:
+    with place.connect("primary", "postgres") as connection:
+        connection.execute("CREATE ROLE planter")
+        connection.execute("CREATE DATABASE planted OWNER planter")
+    with place.connect("primary", "planted") as connection:
+        connection.execute("SET ROLE planter; CREATE SCHEMA p; SET search_path = p")
+        connection.execute(_PLANT)
+        connection.execute(
+            "ALTER DATABASE planted SET search_path = p, pg_catalog;"
+            "ALTER DATABASE planted SET constraint_exclusion = on"
+        )
+    yield place
+    with place.connect("primary", "postgres") as connection:
+        connection.execute("DROP DATABASE planted WITH (FORCE)")
+        connection.execute("DROP ROLE planter")
+
+
+def test_no_function_of_a_user_is_called(planted: Place) -> None:
+    found = only(planted.take("primary"), "planted")
+    rows = {table.name: table.rows for table in found.tables}
+    counted = ("expression", "operator", "condition", "statistics")
+    assert [rows[f"p.by_{name}"] for name in counted] == [9, 9, 9, 9]
+    assert rows["p.cast_off"] == 1
+
+
+def test_a_change_in_a_table_that_is_copied_is_found(planted: Place) -> None:
+    before = only(planted.take("primary"), "planted")
+    with planted.connect("primary", "planted") as connection:
+        connection.execute("SET ROLE planter; UPDATE p.by_operator SET v = 99 WHERE v = 9")
+    differences = compare(whole(before), whole(only(planted.take("primary"), "planted")))
+    assert [(one.table, one.what) for one in differences] == [("p.by_operator", "content")]

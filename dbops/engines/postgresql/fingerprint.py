@@ -15,10 +15,11 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import psycopg
 
@@ -64,13 +65,18 @@ def take(
 
 
 def fingerprint_databases(
-    connect: Callable[[str], Connection], databases: Sequence[str]
+    connect: Callable[[str], Connection],
+    databases: Sequence[str],
+    planned: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> tuple[DatabaseFingerprint, ...]:
-    """Return the content of a server that nobody writes to; ``connect`` opens one database."""
+    """Return the content of a server that nobody writes to; ``connect`` opens one database.
+
+    ``planned`` names tables by database: see :func:`.tables.begin`.
+    """
     found = []
     for name in databases:
         with connect(name) as connection:
-            held = tables.begin(connection)
+            held = tables.begin(connection, planned=planned.get(name, ()))
             found.append(tables.digest(connection, name, held)[0])
             connection.execute("ROLLBACK")
     return tuple(found)

@@ -13,6 +13,7 @@ from dbops.contract import DrillTable
 from dbops.engines.postgresql import fingerprint, heartbeat, tables, wal
 from dbops.engines.postgresql.client import Connection, reason
 from dbops.engines.postgresql.scratch import Scratch, log_text, start, wait
+from dbops.engines.postgresql.unplanned import PREFIX
 from dbops.errors import VerificationFailed
 from dbops.manifest import Difference, Fingerprint, compare
 
@@ -81,14 +82,23 @@ def content(
     wanted = {database.database for database in expected.databases}
     names = [name for name in databases(scratch) if whole or name in wanted]
     try:
-        found = fingerprint.fingerprint_databases(
-            partial(scratch.connect, user=scratch.reader), names
-        )
+        reading = partial(scratch.connect, user=scratch.reader)
+        found = fingerprint.fingerprint_databases(reading, names, _planned(expected))
     except tables.MovedError:
         raise VerificationFailed("The restored tables are not as their catalogue says.") from None
     actual = expected.model_copy(update={"databases": tuple(found)})
     differences = compare(expected, actual)
     return drilling.compared(expected, actual, differences), differences
+
+
+def _planned(expected: Fingerprint) -> dict[str, set[str]]:
+    """Return, by database, the tables whose checksums were made by a query."""
+    return {
+        database.database: {
+            table.name for table in database.tables if not table.checksum.startswith(PREFIX)
+        }
+        for database in expected.databases
+    }
 
 
 def databases(scratch: Scratch) -> list[str]:

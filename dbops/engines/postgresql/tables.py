@@ -8,13 +8,14 @@ unlogged and temporary tables, sequences, large objects and the system's own sch
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
+from dbops.engines.postgresql import unplanned
 from dbops.engines.postgresql.client import Connection, reason
 from dbops.errors import CommandFailed
 from dbops.manifest import DatabaseFingerprint, TableFingerprint
@@ -33,6 +34,8 @@ _SETTINGS = (
     "SET LOCAL bytea_output = 'hex'",
     "SET LOCAL extra_float_digits = 1",
     "SET LOCAL jit = off",
+    "SET LOCAL constraint_exclusion = off",
+    "SET LOCAL quote_all_identifiers = off",
     "SET LOCAL max_parallel_workers_per_gather = 2",
 )
 
@@ -94,13 +97,22 @@ class MovedError(Exception):
 
 @dataclass(frozen=True)
 class Table:
-    """One table as the snapshot's catalogue names it; ``kind`` is PostgreSQL's relkind."""
+    """One table as the snapshot's catalogue names it; ``kind`` is PostgreSQL's relkind.
+
+    ``unplanned`` says that no query on it may be planned: see :mod:`.unplanned`.
+    """
 
     oid: int
     schema: str
     name: str
     kind: str
     file_node: int
+    unplanned: bool = False
+
+    @property
+    def full_name(self) -> str:
+        """The name with its schema, as a fingerprint has it."""
+        return f"{self.schema}.{self.name}"
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -125,10 +137,17 @@ class _Column:
         return self.type_schema != "pg_catalog" and self.type_kind in ("b", "d")
 
 
-def begin(connection: Connection, snapshot: str | None = None, leave_out: str = "") -> list[Table]:
+def begin(
+    connection: Connection,
+    snapshot: str | None = None,
+    leave_out: str = "",
+    planned: Collection[str] = (),
+) -> list[Table]:
     """Open a read-only snapshot, hold every table against being rewritten, and name the tables.
 
     ``snapshot`` is one exported by another session, ``leave_out`` a schema that does not count.
+    ``planned`` are tables that are read by a query whatever is in their indexes, which is for a
+    server in a cell only: their former checksums were made so.
     Raises MovedError when a table was rewritten since the snapshot or cannot be held now: roll back
     and begin anew.
     """
@@ -136,8 +155,13 @@ def begin(connection: Connection, snapshot: str | None = None, leave_out: str = 
     if snapshot is not None:
         connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
     connection.execute("; ".join(_SETTINGS))
+    risky = unplanned.risky(connection)
     found = [Table(*row) for row in connection.execute(_TABLES).fetchall()]
-    tables = [table for table in found if table.schema != leave_out]
+    tables = [
+        replace(table, unplanned=table.oid in risky and table.full_name not in planned)
+        for table in found
+        if table.schema != leave_out
+    ]
     try:
         _hold(connection, tables)
     except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable):
@@ -153,7 +177,7 @@ def _hold(connection: Connection, tables: Sequence[Table]) -> None:
             sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.SQL(", ").join(lockable))
         )
     for table in tables:
-        if table.kind == "m":
+        if table.kind == "m" and not table.unplanned:
             connection.execute(sql.SQL("SELECT FROM {} LIMIT 0").format(table.identifier))
     now: dict[int, int | None] = dict(
         connection.execute(
@@ -193,7 +217,7 @@ def digest(
         size += int(found[0] or 0) if found else 0
         done.append(
             TableFingerprint(
-                name=f"{table.schema}.{table.name}",
+                name=table.full_name,
                 rows=rows,
                 checksum=checksum,
                 definition=_definition(table, columns[table.oid], parts[table.oid]),
@@ -226,10 +250,12 @@ def _sum(
         row_hash, sql.SQL("ONLY" if table.kind == "r" else ""), table.identifier
     )
     try:
+        if table.unplanned:
+            return unplanned.total(connection, table.identifier, table.kind)
         row = connection.execute(query).fetchall()[0]
     except psycopg.Error as error:
         raise CommandFailed(
-            f"Table {table.schema}.{table.name} of database {database!r} cannot be read whole for "
+            f"Table {table.full_name} of database {database!r} cannot be read whole for "
             f"the fingerprint: {reason(error)}."
         ) from None
     return int(row[0]), format(int(row[1]) % (1 << 128), "032x")
