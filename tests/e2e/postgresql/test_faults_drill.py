@@ -16,6 +16,11 @@ from tests.e2e.hosts import wait
 from tests.e2e.postgresql.hosts import CLUSTER, Load, Site
 
 _SCRATCH = f"/var/lib/dbops/{CLUSTER}/scratch"
+# Whatever works in the scratch data: a cell's processes have other numbers inside.
+_SERVERS = (
+    f"for one in /proc/[0-9]*; do [ $one/cwd -ef {_SCRATCH}/data ] 2>/dev/null && "
+    "echo ${one#/proc/}; done"
+)
 _REPOSITORY = "/var/lib/pgbackrest"
 _BACKUPS = f"{_REPOSITORY}/backup/{CLUSTER}"
 
@@ -45,18 +50,35 @@ def test_what_a_drill_restores_cannot_reach_production(whole: Site) -> None:
     outside = whole.root("drill1", f"{probes}; true").split()
     assert outside == ["pg1", "pg2", "backup1"], "the probe itself does not work"
     running = whole.start("drill1", "drill", "run")
+    outer = whole.root("drill1", "readlink /proc/self/ns/net /proc/self/ns/pid").split()
     inside = whole.root(
         "drill1",
-        f"for i in $(seq 600); do pid=$(head -1 {_SCRATCH}/data/postmaster.pid 2>/dev/null) "
-        '&& [ -n "$pid" ] && [ -e /proc/$pid/ns/net ] && break; sleep 0.05; done; '
-        "kill -STOP $pid; readlink /proc/$pid/ns/net; "
+        f"for i in $(seq 600); do pid=$({_SERVERS} | head -1); "
+        f'[ -n "$pid" ] && [ -e {_SCRATCH}/data/postmaster.pid ] && break; sleep 0.05; done; '
+        "kill -STOP $pid; readlink /proc/$pid/ns/net /proc/$pid/ns/pid; stat -c %U /proc/$pid; "
+        "ls /proc/$pid/root/etc/dbops /proc/$pid/root/root 2>/dev/null; "
         "nsenter --net=/proc/$pid/ns/net cat /proc/self/net/dev | grep : | cut -d: -f1; "
         f'nsenter --net=/proc/$pid/ns/net bash -c "{probes}; true"; kill -CONT $pid',
     ).split()
     assert running.wait(180) == 0
     assert inside[0].startswith("net:["), inside
-    assert inside[0] != whole.root("drill1", "readlink /proc/self/ns/net")
-    assert inside[1:] == ["lo"], f"the restored server sees or reaches {inside[1:]}"
+    assert inside[1].startswith("pid:["), inside
+    assert not set(inside[:2]) & set(outer)
+    assert inside[2] == "dbops-drill"
+    assert inside[3:] == ["lo"], f"the restored server sees or reaches {inside[3:]}"
+
+
+def test_a_killed_drill_leaves_no_server_and_the_next_one_its_place(whole: Site) -> None:
+    whole.root(
+        "drill1",
+        "dbops drill run >/dev/null 2>&1 & "
+        f'for i in $(seq 1200); do [ -n "$({_SERVERS})" ] && break; sleep 0.05; done; '
+        f'[ -n "$({_SERVERS})" ] && kill -9 $!; '
+        f'for i in $(seq 100); do [ -z "$({_SERVERS})" ] && exit 0; sleep 0.05; done; exit 1',
+    )
+    assert whole.root("drill1", f"ls -d {_SCRATCH}") == _SCRATCH
+    whole.dbops("drill1", "drill", "run")
+    assert whole.root("drill1", f"ls -d {_SCRATCH} 2>/dev/null || echo gone", ok=False) == "gone"
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from lab import faults
 from tests.e2e.hosts import Load, Site
 
@@ -39,14 +41,28 @@ def test_a_drill_needs_no_production_host(load: Load) -> None:
     site.heal()
 
 
-def test_a_drill_without_isolation_starts_nothing_and_is_red(whole: Site) -> None:
-    fake = "/usr/local/sbin/unshare"
-    script = '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done; shift; exec "$@"\n'
-    whole.root(whole.drill, f"cat > {fake} <<'END'\n{script}END\nchmod 0755 {fake}")
+_FAKES = {
+    "no cell at all": """#!/bin/sh
+while [ "$1" != -- ]; do shift; done; shift 4
+exec /usr/bin/python3 -I /opt/dbops/lib/python3*/site-packages/dbops/isolated.py "$@"
+""",
+    "a cell on the host's network": """#!/usr/bin/python3 -I
+import os, sys
+os.execv("/usr/bin/bwrap.kept", [word for word in sys.argv if word != "--unshare-net"])
+""",
+    "a cell that says nothing": "#!/bin/sh\nexit 1\n",
+}
+
+
+@pytest.mark.parametrize("what", _FAKES)
+def test_a_drill_without_isolation_starts_nothing_and_is_red(whole: Site, what: str) -> None:
+    tool = "/usr/bin/bwrap"
+    fake = f"cat > {tool} <<'END'\n{_FAKES[what]}END\nchmod 0755 {tool}"
+    whole.root(whole.drill, f"mv {tool} {tool}.kept\n{fake}")
     try:
         done = whole.dbops(whole.drill, "drill", "run", ok=False)
     finally:
-        whole.root(whole.drill, f"rm {fake}")
+        whole.root(whole.drill, f"mv {tool}.kept {tool}")
     assert done.status == 6, done.said
     assert "solation is not proven" in done.said
     record = _last(whole)
