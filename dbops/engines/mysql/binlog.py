@@ -1,8 +1,8 @@
 """Reading binary log files: which transactions one holds, and when each was committed.
 
 Only the frame of each event is looked at, in MariaDB's form of it and in MySQL's. What is *not*
-here: carrying the events out, which is the server's own tool's work (:mod:`.replay`), and which
-files a restore needs (:mod:`.chain`).
+here: carrying the events out, which is the server's own work (:mod:`.replay`), and which files a
+restore needs (:mod:`.chain`).
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from dbops.engines.mysql import binlog_mysql
 from dbops.engines.mysql.gtid import Gtid, Position, of
 from dbops.errors import VerificationFailed
 
-_MAGIC = b"\xfebin"
-_HEADER = struct.Struct("<IBIIIH")
-_FORMAT, _QUERY, _XID, _STOP, _ROTATE = 15, 2, 16, 3, 4
+MAGIC = b"\xfebin"
+HEADER = struct.Struct("<IBIIIH")
+FORMAT, QUERY, ROTATE, QUERY_PACKED = 15, 2, 4, 165
+_XID, _STOP, _INCIDENT = 16, 3, 26
 _ENCRYPTED, _GTID, _GTID_LIST = 164, 162, 163
 _XA_PREPARE = 38
 _STANDALONE = 1
 _UNFIT = {
     _ENCRYPTED: "{path} is encrypted, and its key is the server's: switch its encryption off.",
     binlog_mysql.ANONYMOUS: "{path} has transactions without a GTID: set gtid_mode to ON.",
+    _INCIDENT: "{path} says that the server lost transactions there: restore to a time before.",
 }
 
 
@@ -37,6 +39,14 @@ class Transaction:
 
     gtid: Gtid
     at: datetime
+
+
+class Part(NamedTuple):
+    """Where in a file a whole transaction lies."""
+
+    gtid: Gtid
+    start: int
+    end: int
 
 
 class Run(NamedTuple):
@@ -85,9 +95,9 @@ def summary(path: Path) -> Summary:
     for event in _events(path):
         if event.before is not None:
             before = last = event.before
-        elif event.kind == _FORMAT:
+        elif event.kind == FORMAT:
             begun = newest = event.at or newest
-        elif event.kind in (_STOP, _ROTATE):
+        elif event.kind in (_STOP, ROTATE):
             closed = True
         if event.done is not None:
             before = _assume(before, last, event.done)
@@ -115,14 +125,14 @@ def beginning(path: Path) -> Position:
 def begun(path: Path) -> bool:
     """Tell whether a file begins as a binary log does, as far as it goes."""
     with path.open("rb") as file:
-        return _MAGIC.startswith(file.read(4))
+        return MAGIC.startswith(file.read(4))
 
 
 def damaged(path: Path) -> bool:
     """Tell whether a file with a sound beginning cannot be read: it may be all there is of it."""
     try:
         with path.open("rb") as file:
-            if file.read(4) != _MAGIC:
+            if file.read(4) != MAGIC:
                 return False
         summary(path)
     except VerificationFailed:
@@ -154,23 +164,38 @@ def transactions(path: Path) -> Iterator[Transaction]:
             yield Transaction(event.done, event.at or datetime.fromtimestamp(0, UTC))
 
 
+def parts(path: Path) -> Iterator[Part]:
+    """Yield where every whole transaction lies, in the order in which they were committed.
+
+    Raises VerificationFailed also where the server notes that it lost some.
+    """
+    for event in _events(path):
+        if event.kind == _INCIDENT:
+            raise VerificationFailed(_UNFIT[_INCIDENT].format(path=path))
+        if event.done is not None:
+            yield Part(event.done, event.begun, event.end)
+
+
 @dataclass(frozen=True)
 class _Event:
     """An event: when it was (None when it does not say), and what it tells.
 
-    ``before`` is what a file begins with, ``done`` the transaction that this event completes.
+    ``before`` is what a file begins with, ``done`` the transaction that this event completes, which
+    lies between ``begun`` and ``end``.
     """
 
     kind: int
     at: datetime | None
     before: Position | None = None
     done: Gtid | None = None
+    begun: int = 0
+    end: int = 0
 
 
 def _events(path: Path) -> Iterator[_Event]:
     try:
         with path.open("rb") as file:
-            if file.read(4) != _MAGIC:
+            if file.read(4) != MAGIC:
                 raise VerificationFailed(f"{path} is not a binary log.")
             size = path.stat().st_size
             if size <= 4:
@@ -184,15 +209,15 @@ def _events(path: Path) -> Iterator[_Event]:
 def _walk(path: Path, data: mmap.mmap) -> Iterator[_Event]:
     place, whole = 4, len(data)
     pending: _Pending | None = None
-    while place + _HEADER.size <= whole:
-        timestamp, kind, server, length, written_to, _ = _HEADER.unpack_from(data, place)
+    while place + HEADER.size <= whole:
+        timestamp, kind, server, length, written_to, _ = HEADER.unpack_from(data, place)
         # An event says where it ended in the server's own file: a copy with a hole does not agree.
         moved = written_to not in (0, (place + length) & 0xFFFFFFFF)
-        if length < _HEADER.size or moved:
+        if length < HEADER.size or moved:
             raise VerificationFailed(f"{path} is damaged at byte {place}.")
         if place + length > whole:
             return
-        start, end = place + _HEADER.size, place + length
+        start, end = place + HEADER.size, place + length
         before: Position | None = None
         if kind in (_ENCRYPTED, binlog_mysql.ANONYMOUS):
             raise VerificationFailed(_UNFIT[kind].format(path=path))
@@ -202,16 +227,16 @@ def _walk(path: Path, data: mmap.mmap) -> Iterator[_Event]:
             before = binlog_mysql.previous(path, data[start:end])
         elif kind == _GTID:
             body = data[start:end]
-            pending = _Pending(_gtid(server, body), bool(_flags(body) & _STANDALONE))
+            pending = _Pending(_gtid(server, body), place, bool(_flags(body) & _STANDALONE))
         elif kind in (binlog_mysql.PLAIN, binlog_mysql.TAGGED):
             found = binlog_mysql.head(kind, data[start:end])
-            pending = _Pending(found.gtid, end=place + found.length, at=found.at)
+            pending = _Pending(found.gtid, place, end=place + found.length, at=found.at)
         at = datetime.fromtimestamp(timestamp, UTC) if timestamp else None
-        done = None
+        done, begun = None, place
         if pending is not None and pending.ends(kind, data, start, end):
-            done, at, pending = pending.gtid, pending.at or at, None
+            done, begun, at, pending = pending.gtid, pending.begun, pending.at or at, None
         place = end
-        yield _Event(kind, at, before, done)
+        yield _Event(kind, at, before, done, begun, end)
 
 
 @dataclass(frozen=True)
@@ -219,6 +244,7 @@ class _Pending:
     """The transaction being read. MySQL says where it ends and when it was, MariaDB does not."""
 
     gtid: Gtid
+    begun: int
     standalone: bool = False
     end: int = 0
     at: datetime | None = None
@@ -229,15 +255,21 @@ class _Pending:
             return end >= self.end
         if kind in (_XID, _XA_PREPARE):
             return True
-        said = (b"COMMIT", b"ROLLBACK")
-        return kind == _QUERY and (self.standalone or _query(data, start, end) in said)
+        if kind not in (QUERY, QUERY_PACKED):
+            return False
+        return self.standalone or (kind == QUERY and _ended(statement(data[start:end])[2]))
 
 
-def _query(data: mmap.mmap, start: int, end: int) -> bytes:
-    """Return the beginning of the statement in a query event."""
-    _, _, name, _, more = struct.unpack_from("<IIBHH", data, start)
-    place = start + 13 + more + name + 1
-    return bytes(data[place : min(end, place + 8)]).split(b"\0")[0].strip(b"; ")[:8].upper()[:8]
+def _ended(text: bytes) -> bool:
+    """Tell whether a statement, with a checksum after it or without one, ends a transaction."""
+    return any(said in (b"COMMIT", b"ROLLBACK") for said in (text, text[:-4]))
+
+
+def statement(body: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return what a query event holds: its variables, its database, its text to the event's end."""
+    _, _, name, _, more = struct.unpack_from("<IIBHH", body)
+    place = 13 + more
+    return body[13:place], body[place : place + name], body[place + name + 1 :]
 
 
 def _flags(body: bytes) -> int:

@@ -79,7 +79,6 @@ class Flavor:
     position: Callable[[Connection], Position]
     seed: Callable[[Connection, Position], None]
     begin_anew: Callable[[Connection, Position, Position], None]
-    replay: Callable[[Position, Position | None], tuple[str, ...]]
     follow: Callable[[int, Path], tuple[str, ...]]
     beginning: Callable[[str], Position]
     purged: str
@@ -126,15 +125,6 @@ def _mariadb_begin_anew(connection: Connection, position: Position, highest: Pos
         client.rows(connection, "SET SESSION gtid_domain_id = %s", [int(name)])
         client.rows(connection, "SET SESSION gtid_seq_no = %s", [number])
         client.rows(connection, "FLUSH TABLES")
-
-
-def _mariadb_replay(start: Position, until: Position | None) -> tuple[str, ...]:
-    given = ["--skip-gtid-strict-mode"]
-    if start.last:
-        given.append(f"--start-position={start}")
-    if until is not None:
-        given.append(f"--stop-position={until}")
-    return tuple(given)
 
 
 def _mariadb_follow(server_id: int, ca_file: Path) -> tuple[str, ...]:
@@ -202,11 +192,6 @@ def _mysql_begin_anew(connection: Connection, position: Position, highest: Posit
     client.rows(connection, "FLUSH TABLES")
 
 
-def _mysql_replay(start: Position, until: Position | None) -> tuple[str, ...]:
-    given = [f"--exclude-gtids={start}"] if start.last else []
-    return (*given, f"--include-gtids={until}") if until is not None else tuple(given)
-
-
 def _mysql_follow(server_id: int, ca_file: Path) -> tuple[str, ...]:
     return (
         f"--connection-server-id={server_id}",
@@ -227,6 +212,7 @@ _PRIVATE = (
     "--skip-log-error",
     "--read-only=0",
     "--event-scheduler=OFF",
+    "--local-infile=0",
     "--max-allowed-packet=1073741824",
     # Nobody writes here but the replay, and the server is shut down in order after it.
     "--sync-binlog=0",
@@ -252,8 +238,15 @@ MARIADB = Flavor(
         *_PRIVATE,
         "--skip-slave-start",
         "--rpl-semi-sync-master-enabled=0",
-        # CREATE TABLE … SELECT is one transaction in the log and two when a client carries it
-        # out: both get its number. The order is the chain's care (:mod:`.chain`).
+        "--master-info-file={0.relay}/master.info",
+        "--relay-log-info-file={0.relay}/relay.info",
+        "--secure-file-priv={0.exchange}",
+        # What is applied fails or counts, whatever the configuration would forgive.
+        "--slave-skip-errors=OFF",
+        "--slave-exec-mode=STRICT",
+        "--slave-ddl-exec-mode=STRICT",
+        # CREATE TABLE … SELECT is two transactions of one number in a log that earlier versions of
+        # dbops made by a replay. The order is the chain's care (:mod:`.chain`).
         "--gtid-strict-mode=0",
         # What was logged as a statement is logged as one again, and keeps its name.
         "--binlog-format=MIXED",
@@ -273,7 +266,6 @@ MARIADB = Flavor(
     position=_mariadb_position,
     seed=_mariadb_seed,
     begin_anew=_mariadb_begin_anew,
-    replay=_mariadb_replay,
     follow=_mariadb_follow,
     beginning=lambda text: gtid.parse(text.strip("[]")),
     purged="",
@@ -296,6 +288,8 @@ MYSQL = Flavor(
         "--mysqlx=0",
         "--secure-file-priv=NULL",
         "--loose-rpl-semi-sync-source-enabled=0",
+        "--replica-skip-errors=OFF",
+        "--replica-exec-mode=STRICT",
     ),
     wanted={
         **_DURABLE,
@@ -320,7 +314,6 @@ MYSQL = Flavor(
     position=_mysql_position,
     seed=_mysql_seed,
     begin_anew=_mysql_begin_anew,
-    replay=_mysql_replay,
     follow=_mysql_follow,
     beginning=lambda text: gtid.parse(_LATE.sub(r":1-\1", text.replace("\n", ""))),
     purged="SELECT @@GLOBAL.gtid_purged",

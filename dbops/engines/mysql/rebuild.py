@@ -37,6 +37,7 @@ _UNPACKED = '/usr/bin/zstd --quiet --decompress --stdout | exec "$@"'
 _LEFT_BY_TOOL = ("xtrabackup_*", "mariadb_backup_*", "backup-my.cnf", "ib_buffer_pool")
 _POSITIONS = ("xtrabackup_binlog_info", "mariadb_backup_binlog_info")
 _INCREMENT = "increment"
+_PACKET = "1073741824"
 
 
 def fetch_log(repo: Repository, way: Way, folder: Path, user: str, tell: Progress) -> Path:
@@ -109,7 +110,7 @@ def _loaded(
     tell(f"restore of {entry.backup_id} into an empty server")
     runner.check(server.initialize(at), tell)
     with server.running(at, limit):
-        _feed(repo, entry, at.flavor, replay.writer(at.socket, at.flavor), tell)
+        _feed(repo, entry, at.flavor, _client(at), tell)
         with at.connect(60) as connection:
             client.rows(connection, "FLUSH LOCAL PRIVILEGES")
             here = replay.reached(connection)
@@ -130,6 +131,24 @@ def _feed(repo: Repository, entry: Entry, kind: Flavor, consumer: Command, tell:
         raise VerificationFailed(
             f"Backup {entry.backup_id} lacks its stream {packed}: was it made by {kind.title}?"
         )
+
+
+def _client(at: Server) -> Command:
+    """Return the command that carries a dump out; it ends at the first statement that fails.
+
+    The dump is text that users' definitions are part of, so whoever reads it has no rights.
+    """
+    argv = (
+        at.flavor.client,
+        "--no-defaults",
+        f"--socket={at.socket}",
+        f"--user={at.account}",
+        "--binary-mode",
+        "--local-infile=0",
+        "--default-character-set=utf8mb4",
+        f"--max-allowed-packet={_PACKET}",
+    )
+    return Command(argv, title="loading the dump")
 
 
 def _elsewhere(here: Position, manifest: Manifest) -> VerificationFailed:

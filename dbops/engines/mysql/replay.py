@@ -1,27 +1,31 @@
 """Replaying binary log into a server: exactly from one GTID, exactly to another, each event once.
 
-All files of a segment go through one stream, for a session's state lives longer than a file. The
-restored server writes them to a log of its own under the names they had. What is *not* here: which
-files (:mod:`.chain`).
+The server's own SQL thread applies it, out of relay log files that hold nothing else: a statement
+is never text to be taken apart a second time. All files of a segment go through one replay, for a
+session's state lives longer than a file. The restored server writes them to a log of its own under
+the names they had. What is *not* here: which files (:mod:`.chain`), the relay files
+(:mod:`.relay`), and the statements that the two flavours want (:mod:`.applying`).
 """
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from dbops.contract import Progress
-from dbops.engines.mysql import flavor
+from dbops.engines.mysql import applying, flavor, relay, scheduled
+from dbops.engines.mysql.applying import Applier
 from dbops.engines.mysql.chain import Chain, Segment
 from dbops.engines.mysql.client import Connection
-from dbops.engines.mysql.flavor import MARIADB, Flavor
 from dbops.engines.mysql.gtid import Position
+from dbops.engines.mysql.relay import Written
 from dbops.engines.mysql.server import Server
-from dbops.errors import VerificationFailed
-from dbops.runner import Command, check_pipe
+from dbops.errors import CommandFailed, VerificationFailed
 
-_PACKET = "1073741824"
+_LOOK_SECONDS = (0.02, 0.5)
+_TELL_SECONDS = 15.0
+_WORDS = 400
+_HIGHEST_SERVER = 4294967295
 
 
 def seed(connection: Connection, position: Position) -> None:
@@ -47,11 +51,7 @@ def run(
             break
         files = [file.summary.path for file in segment.files]
         tell(f"replay of {len(files)} files of {segment.member} from {position or 'the beginning'}")
-        left = stop(segment, until)
-        source = reader(files, position, left, server.user, server.flavor)
-        check_pipe(source, writer(server.socket, server.flavor), tell)
-        with server.connect(30) as connection:
-            position = reached(connection)
+        position = _replay(server, segment, position, stop(segment, until), tell)
     wanted = until if until is not None else _end(way.segments, start)
     if position != wanted:
         raise VerificationFailed(
@@ -74,36 +74,59 @@ def _end(segments: Sequence[Segment], start: Position) -> Position:
     return position
 
 
-def reader(
-    files: Sequence[Path],
-    start: Position,
-    until: Position | None,
-    user: str | None,
-    kind: Flavor = MARIADB,
-) -> Command:
-    """Return the command that writes what is in ``files`` after ``start`` as statements."""
-    argv = [kind.reader, "--no-defaults", *kind.replay(start, until)]
-    return Command(
-        (*argv, *(str(path) for path in files)),
-        title="reading the binary log",
-        user=user if os.geteuid() == 0 else None,
-    )
+def _replay(
+    server: Server, segment: Segment, start: Position, until: Position | None, tell: Progress
+) -> Position:
+    """Let the server apply a segment's files; return where it stands then."""
+    files = [file.summary.path for file in segment.files]
+    writers = {run.server for file in segment.files for run in file.summary.runs}
+    with server.cleared() as place:
+        written = relay.write(files, start, until, place, server.user)
+        with server.connect() as connection:
+            kind = applying.of(connection)
+            before = scheduled.states(connection) if written.scheduling else {}
+            if written.names:
+                _apply(connection, kind, written, _stranger(writers), tell)
+            after = scheduled.followed(before, written.scheduling)
+            scheduled.mend(connection, after, kind.switch)
+            return reached(connection)
 
 
-def writer(socket: Path, kind: Flavor = MARIADB) -> Command:
-    """Return the command that carries statements out; it ends at the first that fails."""
-    return Command(
-        (
-            kind.client,
-            "--no-defaults",
-            f"--socket={socket}",
-            "--user=root",
-            "--binary-mode",
-            "--default-character-set=utf8mb4",
-            f"--max-allowed-packet={_PACKET}",
-        ),
-        title="replaying the binary log",
-    )
+def _stranger(writers: set[int]) -> int:
+    """Return a number that none of the log's writers has: a server skips what bears its own."""
+    return next(n for n in range(_HIGHEST_SERVER, 0, -1) if n not in writers)
+
+
+def _apply(
+    connection: Connection, kind: Applier, written: Written, number: int, tell: Progress
+) -> None:
+    """Apply relay files to their end and leave nothing of it behind."""
+    former = kind.begin(connection, number, written.names[0])
+    try:
+        _wait(connection, kind, written, tell)
+    finally:
+        kind.end(connection, former)
+
+
+def _wait(connection: Connection, kind: Applier, written: Written, tell: Progress) -> None:
+    pause, told, idle = _LOOK_SECONDS[0], time.monotonic(), 0
+    while True:
+        now = kind.look(connection)
+        if now.error:
+            raise CommandFailed(f"replaying the binary log failed: {now.error[:_WORDS]}")
+        if now.done.holds(written.last):
+            return
+        idle = idle + 1 if now.idle else 0
+        if idle > 1 or not now.running:
+            raise VerificationFailed(
+                f"The server read all of the log and stands at {now.done or 'the beginning'}, not "
+                f"at {written.last}."
+            )
+        if time.monotonic() > told + _TELL_SECONDS:
+            told = time.monotonic()
+            tell(f"replayed up to {now.done}, of {written.last}")
+        time.sleep(pause)
+        pause = min(_LOOK_SECONDS[1], pause * 1.5)
 
 
 def begin_anew(connection: Connection, position: Position, highest: Position) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pymysql
 
+from dbops.accounts import acting_as
 from dbops.engines.mysql import client
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.flavor import MARIADB, Flavor
@@ -55,6 +56,36 @@ class Server:
         """What it says."""
         return self.run_dir / "server.log"
 
+    @property
+    def relay(self) -> Path:
+        """Where what it is to apply lies."""
+        return self.run_dir / "relay"
+
+    @property
+    def exchange(self) -> Path:
+        """The only folder whose files a statement could name; there is none in it."""
+        return self.run_dir / "files"
+
+    def prepare(self) -> None:
+        """Make the folders that it wants to find, as the account that it runs as."""
+        with acting_as(self.user):
+            for folder in (self.relay, self.exchange):
+                folder.mkdir(mode=0o700, exist_ok=True)
+
+    @contextmanager
+    def cleared(self) -> Iterator[Path]:
+        """Yield the folder of relay files while it holds no others, and leave none behind."""
+        self._clear()
+        try:
+            yield self.relay
+        finally:
+            self._clear()
+
+    def _clear(self) -> None:
+        with acting_as(self.user):
+            for path in self.relay.glob("relay-bin.*"):
+                path.unlink(missing_ok=True)
+
     def connect(self, timeout_seconds: float = 0) -> Connection:
         """Return root's connection, without a limit for an answer unless one is given."""
         return client.over(self.socket, "root", timeout_seconds)
@@ -69,7 +100,9 @@ class Server:
             f"--pid-file={self.run_dir / 'pid'}",
             # As the service names it: what the index lists by another path cannot be fetched.
             "--log-bin=binlog",
-            *self.flavor.private,
+            f"--relay-log={self.relay / 'relay-bin'}",
+            f"--relay-log-index={self.relay / 'relay-bin.index'}",
+            *(option.format(self) for option in self.flavor.private),
         )
         if self.cell is not None:
             return self.cell.command(argv, title="the scratch server")
@@ -110,6 +143,7 @@ def version(flavor: Flavor = MARIADB) -> str:
 @contextmanager
 def running(server: Server, limit_seconds: float) -> Iterator[Running]:
     """Run the server while the block runs, and shut it down in order after it."""
+    server.prepare()
     process = start(server.command(), server.log)
     try:
         _wait(server, process, limit_seconds)
