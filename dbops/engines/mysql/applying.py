@@ -38,7 +38,7 @@ class Applier:
     """The statements of one flavour.
 
     ``begin`` takes the number to run as and the first relay file's name, and returns the server's
-    own number, which ``end`` gives back to it. ``switch`` gives an event its state and nothing else.
+    own number, which ``end`` gives back to it. ``switch`` gives an event its state, nothing else.
     """
 
     begin: Callable[[Connection, int, str], int]

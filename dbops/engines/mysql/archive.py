@@ -27,19 +27,22 @@ WAIT_SECONDS = 120.0
 _LOOK_SECONDS = 0.5
 
 
-def survey(root: Path, memory: Path | None = None) -> list[File]:
+def survey(
+    root: Path, memory: Path | None = None, damaged: dict[str, str] | None = None
+) -> list[File]:
     """Return the archived files, each name and life once. ``memory`` keeps what was read before.
 
     A damaged file is left out once its member's log was fetched anew, as it is after a full disk:
-    if it was not fetched again, the way through the log has a hole there and says so. Raises
-    VerificationFailed for one that is damaged in the newest folder.
+    if it was not fetched again, the way through the log has a hole there and says so. One that is
+    damaged in the newest folder is noted in ``damaged``, by its member, for that is no reason to
+    do without the others'; without that, VerificationFailed is raised.
     """
     known = _remembered(root, memory)
     newest = set(_newest_folders(root))
     purged: dict[Path, Position] = {}
     found = []
     for path in sorted(root.glob("*/*/*")):
-        if not chain.NAME.fullmatch(path.name) or not path.is_file():
+        if not chain.NAME.fullmatch(path.name) or path.is_symlink() or not path.is_file():
             continue
         before = known.get(path)
         size = path.stat().st_size
@@ -50,9 +53,12 @@ def survey(root: Path, memory: Path | None = None) -> list[File]:
             try:
                 summary = chain.after_all_of(binlog.summary(path), known_before)
                 found.append(File(path.parent.parent.name, summary))
-            except VerificationFailed:
-                if path.parent in newest:
+            except VerificationFailed as error:
+                if path.parent not in newest:
+                    continue
+                if damaged is None:
                     raise
+                damaged[path.parent.parent.name] = str(error)
     if memory is not None:
         writing.write(memory, index.write(found, root), shared=False)
     return chain.longest(found)
@@ -99,7 +105,8 @@ def wait(root: Path, start: Position, until: Position, progress: Progress) -> Ch
     end = time.monotonic() + WAIT_SECONDS
     while True:
         try:
-            return chain.follow(chain.toward(survey(root), until), start, until)
+            # What is damaged is fetched anew meanwhile, and may be another member's.
+            return chain.follow(chain.toward(survey(root, damaged={}), until), start, until)
         except VerificationFailed:
             if time.monotonic() > end:
                 raise

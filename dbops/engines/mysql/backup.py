@@ -323,7 +323,10 @@ def _stored_log(
     """Store the archived log and its list, not yet in the catalogue; return what was stored."""
     root = opts.require_path("binlog_dir")
     started = datetime.now(UTC)
-    files = archive.survey(root, target.state_dir / index.NAME)
+    damaged: dict[str, str] = {}
+    files = archive.survey(root, target.state_dir / index.NAME, damaged)
+    for member, words in damaged.items():
+        progress(f"{words} It is fetched anew; the log of {member} ends before it until then.")
     if not files:
         raise VerificationFailed(
             f"No binary log has come to {root}: look at the units dbops-binlog-{target.cluster}@*."

@@ -8,6 +8,7 @@ restore needs (:mod:`.chain`).
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -142,6 +143,38 @@ def damaged(path: Path) -> bool:
     return False
 
 
+def sound(path: Path, place: int = 0) -> int:
+    """Look at a file that grows, from ``place`` on; return where to look next time.
+
+    Raises VerificationFailed where it is damaged; OSError when it cannot be read.
+    """
+    place = max(place, len(MAGIC))
+    with path.open("rb") as file:
+        if not MAGIC.startswith(file.read(len(MAGIC))):
+            raise VerificationFailed(f"{path} is not a binary log.")
+        while True:
+            file.seek(place)
+            head = file.read(HEADER.size)
+            if len(head) < HEADER.size:
+                return place
+            length = _length(path, place, head)
+            if place + length > os.fstat(file.fileno()).st_size:
+                return place
+            place += length
+
+
+def _length(path: Path, place: int, head: bytes) -> int:
+    """Return an event's length; an event says where it ended in the server's own file, too.
+
+    A copy with a hole does not agree.
+    """
+    _, _, _, length, written_to, _ = HEADER.unpack(head)
+    moved = written_to not in (0, (place + length) & 0xFFFFFFFF)
+    if length < HEADER.size or moved:
+        raise VerificationFailed(f"{path} is damaged at byte {place}.")
+    return int(length)
+
+
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
@@ -210,11 +243,8 @@ def _walk(path: Path, data: mmap.mmap) -> Iterator[_Event]:
     place, whole = 4, len(data)
     pending: _Pending | None = None
     while place + HEADER.size <= whole:
-        timestamp, kind, server, length, written_to, _ = HEADER.unpack_from(data, place)
-        # An event says where it ended in the server's own file: a copy with a hole does not agree.
-        moved = written_to not in (0, (place + length) & 0xFFFFFFFF)
-        if length < HEADER.size or moved:
-            raise VerificationFailed(f"{path} is damaged at byte {place}.")
+        timestamp, kind, server, _, _, _ = HEADER.unpack_from(data, place)
+        length = _length(path, place, data[place : place + HEADER.size])
         if place + length > whole:
             return
         start, end = place + HEADER.size, place + length

@@ -43,7 +43,9 @@ def servers(target: Target, opts: Options) -> Iterator[Check]:
 
 
 def _archived(target: Target, opts: Options, known: dict[str, Standing]) -> Iterator[Check]:
-    files = archive.survey(opts.require_path("binlog_dir"), target.state_dir / index.NAME)
+    damaged: dict[str, str] = {}
+    root, memory = opts.require_path("binlog_dir"), target.state_dir / index.NAME
+    files = archive.survey(root, memory, damaged)
     for name, one in known.items():
         mine = [file for file in files if file.member == name]
         newest = Position()
@@ -52,7 +54,8 @@ def _archived(target: Target, opts: Options, known: dict[str, Standing]) -> Iter
         last = max((file.summary.last_at for file in mine), default=None)
         age = (datetime.now(UTC) - last).total_seconds() if last else float("inf")
         ok = newest.holds(gtid.parse(one.position)) or age <= BEHIND_SECONDS
-        detail = f"{newest or 'nothing'} of {one.position}"
+        ok = ok and name not in damaged
+        detail = damaged.get(name, f"{newest or 'nothing'} of {one.position}")
         hint = f"look at the unit dbops-binlog-{target.cluster}@{name}"
         yield Check(f"binary log of {name} arrives", ok, detail, hint)
 
@@ -87,7 +90,8 @@ def _log(target: Target, opts: Options, repo: Repository) -> Iterator[Check]:
     if not logs:
         yield Check("archive holds log", False, "no log backup at all", hint)
         return
-    files = archive.survey(opts.require_path("binlog_dir"), target.state_dir / index.NAME)
+    root, memory = opts.require_path("binlog_dir"), target.state_dir / index.NAME
+    files = archive.survey(root, memory, {})
     if fulls:
         try:
             chain.follow(files, gtid.parse(fulls[0].stop_point))

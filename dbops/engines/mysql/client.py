@@ -7,13 +7,10 @@ the repository host has option files. What is *not* here: what is asked of the s
 from __future__ import annotations
 
 import configparser
-import os
-import pwd
 import re
 import ssl
 import stat
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from typing import Any
 import pymysql
 import pymysql.connections
 
+from dbops.accounts import acting_as
 from dbops.engines.mysql.options import Options
 from dbops.errors import ConfigError, Unreachable
 from dbops.runner import register_secret
@@ -52,7 +50,7 @@ def local(options: Options, account: str = "root", *, timeout_seconds: float = 3
 def over(socket: Path, account: str = "root", timeout_seconds: float = 30) -> Connection:
     """Return a connection over ``socket``, as :func:`local`."""
     where = {"unix_socket": str(socket), "user": account, "password": ""}
-    with _acting_as(account):
+    with acting_as(account):
         return _open(where, "the local socket", timeout_seconds)
 
 
@@ -131,23 +129,6 @@ def _context(who: Credentials, ca_file: Path) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"The TLS files of this host cannot be used: {error}.") from None
     return context
-
-
-@contextmanager
-def _acting_as(account: str) -> Iterator[None]:
-    """Connect as another account when root: the server looks at the effective user."""
-    if os.geteuid() != 0 or account == "root":
-        yield
-        return
-    try:
-        uid = pwd.getpwnam(account).pw_uid
-    except KeyError:
-        raise ConfigError(f"The account {account!r} does not exist: provision the host.") from None
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def _open(parameters: dict[str, Any], where: str, timeout_seconds: float) -> Connection:

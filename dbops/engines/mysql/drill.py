@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pymysql
 
-from dbops import repository, routes, scratch
+from dbops import handles, repository, routes, scratch
 from dbops.contract import DrillRequest, DrillResult, Progress, RestoreRequest
 from dbops.drilling import (
     Findings,
@@ -66,11 +66,12 @@ _LEAST_LIMIT_SECONDS = 900.0
 
 @dataclass(frozen=True)
 class _Place:
-    """The scratch folder and what is in it."""
+    """The scratch folder and what is in it; ``former_user`` is who earlier versions drilled as."""
 
     root: Path
     server: Server
     limit: float
+    former_user: str
 
     @property
     def log(self) -> Path:
@@ -79,6 +80,11 @@ class _Place:
     @property
     def work(self) -> Path:
         return self.root / "work"
+
+    @property
+    def first(self) -> Path:
+        """What the server is told before it answers."""
+        return self.root / "first.sql"
 
 
 @dataclass
@@ -130,10 +136,11 @@ def _refuse_unknown(repo: Repository, request: DrillRequest) -> None:
 def _place(target: Target, opts: Options) -> _Place:
     root = opts.require_path("scratch_dir")
     hosts = tuple((address, opts.port) for address in opts.hosts.values())
-    cell = Cell(opts.os_user, hosts, root)
+    cell = Cell(opts.drill_user, hosts, root)
     kind = flavor.named(opts.flavor)
-    at = Server(root / "my.cnf", root / "data", root / "run", opts.os_user, cell, kind)
-    return _Place(root, at, max(_LEAST_LIMIT_SECONDS, 4 * target.objectives.rto_seconds))
+    at = Server(root / "my.cnf", root / "data", root / "run", opts.drill_user, cell, kind)
+    limit = max(_LEAST_LIMIT_SECONDS, 4 * target.objectives.rto_seconds)
+    return _Place(root, at, limit, opts.os_user)
 
 
 def _prove(
@@ -160,7 +167,7 @@ def _prove(
         findings.bytes_restored = supply.way.bytes
         note.detail = f"{findings.bytes_restored:,} bytes"
     with _step(findings, "log", progress, counts=True) as note:
-        root = rebuild.fetch_log(repo, supply.way, place.log, opts.os_user, progress)
+        root = rebuild.fetch_log(repo, supply.way, place.log, progress)
         supply.way = destination.fetched(supply.way, root)
         note.detail = f"{supply.way.chain.files} files without a gap"
     with ExitStack() as stack:
@@ -168,7 +175,7 @@ def _prove(
         _newest(opts, place, supply, findings, progress)
         with _step(findings, "tables", progress) as note:
             if opts.drill_check_tables:
-                with place.server.connect() as connection:
+                with place.server.reading() as connection:
                     note.detail = proofs.check_tables(connection)
             else:
                 note.detail = "not checked: switched off by the option drill_check_tables"
@@ -194,10 +201,13 @@ def _make_room(opts: Options, place: _Place, supply: _Supply) -> str:
             f"Backup {manifest.backup_id} was made by version {manifest.version} of the server and "
             f"this host has {here}: install {manifest.version} here."
         )
-    folders = [place.server.data_dir, place.server.run_dir, place.work, place.log]
-    scratch.create(place.root, opts.os_user, folders, lambda: _end(place))
-    memory = rebuild.memory_bytes()
-    scratch.put(place.server.config, proofs.configuration(place.server.flavor, memory))
+    folders = [place.server.data_dir, place.server.run_dir, place.work]
+    scratch.create(place.root, opts.drill_user, folders, lambda: _end(place))
+    with handles.make(place.log, mode=0o700):
+        pass
+    scratch.put(place.first, "".join(f"{line};\n" for line in place.server.accounts()))
+    settings = proofs.configuration(place.server.flavor, rebuild.memory_bytes(), place.first)
+    scratch.put(place.server.config, settings)
     return proofs.space(place.root, supply.way)
 
 
@@ -214,7 +224,7 @@ def _compare(
         replay.run(place.server, way.chain, way.start, point, progress)
         note.detail = f"exactly at {point}"
     with _step(findings, "content", progress) as note:
-        found = fingerprint.take(place.server.connect, progress)
+        found = fingerprint.take(place.server.reading, progress)
         if found.point != str(point):
             raise VerificationFailed(f"The restored server went past {point}, to {found.point}.")
         findings.differences += compare(expected, found)
@@ -236,7 +246,7 @@ def _newest(
         findings.answered = True
         note.detail = f"up to {reached}, and open for writing"
     with _step(findings, "heartbeat", progress) as note:
-        with place.server.connect(30) as connection:
+        with place.server.reading(30) as connection:
             beat = heartbeat.newest(connection, opts.heartbeat_schema)
         if beat is None:
             raise VerificationFailed("The restored data hold no heartbeat.")
@@ -258,9 +268,7 @@ def _explain(error: Exception) -> str | None:
 
 def _end(place: _Place) -> None:
     """End the server that a killed drill left behind."""
-    process = scratch.serving(place.server.run_dir / "pid", place.server.data_dir)
-    if process is not None:
-        proofs.end(process)
+    scratch.end([place.server.data_dir, place.work], {place.server.user, place.former_user})
 
 
 def _clean(place: _Place, findings: Findings, progress: Progress) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import time
-from contextlib import suppress
 from pathlib import Path
 
 from dbops.engines.mysql import client
@@ -16,7 +12,6 @@ from dbops.engines.mysql.flavor import MARIADB, MYSQL, Flavor
 from dbops.errors import CommandFailed, VerificationFailed
 
 _ROOM = 1.3
-_END_SECONDS = 30.0
 _TABLES = (
     "SELECT table_schema, table_name FROM information_schema.tables "
     "WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND table_schema NOT IN "
@@ -25,7 +20,7 @@ _TABLES = (
 _FINE = ("status", "note", "info")
 _CONFIGURATION = {
     MARIADB.name: """[mysqld]
-skip-log-error
+init-file = {first}
 gtid-strict-mode = 1
 log-slave-updates = 1
 innodb-buffer-pool-size = {memory}
@@ -34,6 +29,7 @@ lower-case-table-names = 0
 loose-innodb-buffer-pool-load-at-startup = 0
 """,
     MYSQL.name: """[mysqld]
+init-file = {first}
 innodb-buffer-pool-size = {memory}
 innodb-redo-log-capacity = 512M
 lower-case-table-names = 0
@@ -41,9 +37,9 @@ lower-case-table-names = 0
 }
 
 
-def configuration(kind: Flavor, memory: int) -> str:
-    """Return the scratch server's option file."""
-    return _CONFIGURATION[kind.name].format(memory=memory)
+def configuration(kind: Flavor, memory: int, first: Path) -> str:
+    """Return the scratch server's option file; ``first`` is what it is told before it answers."""
+    return _CONFIGURATION[kind.name].format(memory=memory, first=first)
 
 
 def space(root: Path, way: Way) -> str:
@@ -69,15 +65,3 @@ def check_tables(connection: Connection) -> str:
             if not fine:
                 raise VerificationFailed(f"Table {table!r} of database {database!r}: {text}.")
     return f"{len(found)} tables are sound"
-
-
-def end(process: int) -> None:
-    """End a process that a killed drill left behind, at once if it does not heed."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.kill(process, number)
-        stop = time.monotonic() + _END_SECONDS
-        while time.monotonic() < stop:
-            if not Path(f"/proc/{process}").exists():
-                return
-            time.sleep(0.1)

@@ -1,14 +1,17 @@
 """Following a member's binary log from the repository host, for as long as the unit runs.
 
 ``mariadb-binlog``, or ``mysqlbinlog``, writes each event as it comes, raw. Every run has a folder
-of its own, so nothing that was fetched is ever written over, whatever a rebuilt member calls its
-files. It ends, to be started anew, when the tool has ended or no longer keeps up. What is *not*
-here: which files are still needed (:mod:`.archive`).
+of its own, so nothing that was fetched is written over, whatever a rebuilt member calls its files.
+The tool takes files' names from the server, so the unit lets it write nothing but this one
+member's archive. The run ends, to be started anew, when the tool has ended, no longer keeps up, or
+has written what is no binary log. What is *not* here: which files are still needed
+(:mod:`.archive`).
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import signal
 import sys
@@ -25,13 +28,14 @@ from dbops import targets
 from dbops.engines.mysql import archive, binlog, client, flavor, options
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.options import Options
-from dbops.errors import DbopsError, Unreachable
+from dbops.errors import DbopsError, Unreachable, VerificationFailed
 from dbops.runner import Command, Running, start
 
 LOOK_SECONDS = 5.0
 STALLED_SECONDS = 60.0
 BEHIND_SECONDS = 300.0
 _SERVER_IDS = 1 << 30
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}\.[0-9]{6,10}")
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -102,7 +106,7 @@ def first_wanted(connection: Connection, home: Path) -> str:
 
     The server's oldest is returned when the archive has none of its files, or another life's.
     """
-    there = [str(row[0]) for row in client.rows(connection, "SHOW BINARY LOGS")]
+    there = [_plain(row[0]) for row in client.rows(connection, "SHOW BINARY LOGS")]
     if not there:
         raise Unreachable("The member has no binary log: run provision.")
     fetched = sorted(home.glob("*/*.[0-9]*"), key=lambda p: (p.parent.name, p.name))
@@ -111,6 +115,13 @@ def first_wanted(connection: Connection, home: Path) -> str:
             if path.name in there and _same(connection, path):
                 return path.name
     return there[0]
+
+
+def _plain(name: object) -> str:
+    """Return a file's name as the member says it; VerificationFailed unless it is one of a log."""
+    if not _NAME.fullmatch(str(name)):
+        raise VerificationFailed(f"The member calls its binary log {str(name)[:80]!r}: look there.")
+    return str(name)
 
 
 def _same(connection: Connection, path: Path) -> bool:
@@ -140,6 +151,7 @@ def _sweep(home: Path) -> None:
 def _watch(running: Running, connection: Connection, session: Path, stopped: list[int]) -> int:
     seen, moved = -1, time.monotonic()
     least, nearer = sys.maxsize, time.monotonic()
+    looked: dict[Path, int] = {}
     while not stopped:
         _rest(LOOK_SECONDS, running, stopped)
         if stopped:
@@ -152,22 +164,36 @@ def _watch(running: Running, connection: Connection, session: Path, stopped: lis
             seen, moved = fetched, time.monotonic()
         if not missing or missing < least:
             least, nearer = missing or sys.maxsize, time.monotonic()
-        words = _trouble(session, time.monotonic() - moved, time.monotonic() - nearer)
+        still, behind = time.monotonic() - moved, time.monotonic() - nearer
+        words = _trouble(session, still, behind, looked)
         if words is not None:
             print(words, file=sys.stderr)
             return 1
     return 0
 
 
-def _trouble(session: Path, still: float, behind: float) -> str | None:
-    """Return why to begin anew. The tool goes on after a full disk, without what it lost there."""
+def _trouble(session: Path, still: float, behind: float, looked: dict[Path, int]) -> str | None:
+    """Return why to begin anew. The tool goes on after a full disk, without what it lost there.
+
+    ``looked`` says how far each file was found sound.
+    """
     if still > STALLED_SECONDS:
         return f"Nothing came for {STALLED_SECONDS:.0f} s although there is more."
     if behind > BEHIND_SECONDS:
         return f"For {BEHIND_SECONDS:.0f} s the files here lack something: they are fetched anew."
-    found = [path for path in session.iterdir() if path.name != archive.PURGED]
+    found = sorted(path for path in session.iterdir() if path.name != archive.PURGED)
+    strange = [path.name for path in found if not _NAME.fullmatch(path.name)]
+    if strange:
+        return f"The member named a file {strange[0][:80]!r}: look there."
     headless = [path.name for path in found if not binlog.begun(path)]
-    return f"{headless[0]} lacks its beginning: it is fetched anew." if headless else None
+    if headless:
+        return f"{headless[0]} lacks its beginning: it is fetched anew."
+    try:
+        for path in found:
+            looked[path] = binlog.sound(path, looked.get(path, 0))
+    except VerificationFailed as error:
+        return f"{error} It is fetched anew."
+    return None
 
 
 def _rest(seconds: float, running: Running, stopped: list[int]) -> None:
@@ -179,7 +205,7 @@ def _rest(seconds: float, running: Running, stopped: list[int]) -> None:
 def _missing(connection: Connection, session: Path) -> tuple[int, int]:
     """Return how much of the file that the member writes is not here, and how much was fetched."""
     row = client.rows(connection, flavor.of(connection).log_end)[0]
-    path = session / str(row[0])
+    path = session / _plain(row[0])
     fetched = sum(one.stat().st_size for one in session.iterdir())
     here = path.stat().st_size if path.exists() else 0
     return max(0, int(row[1]) - here), fetched

@@ -11,20 +11,19 @@ import os
 import pwd
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path
 
-from dbops import runner
+from dbops import handles, runner, scratch
 from dbops.contract import Progress
 from dbops.engines.mysql import archive, client, gtid, replay, server
 from dbops.engines.mysql.backup import LOG
 from dbops.engines.mysql.chain import File
 from dbops.engines.mysql.destination import Way
-from dbops.engines.mysql.flavor import MARIADB, MYSQL, Flavor
+from dbops.engines.mysql.flavor import MARIADB, MYSQL
 from dbops.engines.mysql.gtid import Position
 from dbops.engines.mysql.server import Server
 from dbops.errors import CommandFailed, VerificationFailed
-from dbops.isolation import Cell
 from dbops.manifest import Manifest
 from dbops.restic import Repository
 from dbops.routes import Entry
@@ -40,7 +39,7 @@ _INCREMENT = "increment"
 _PACKET = "1073741824"
 
 
-def fetch_log(repo: Repository, way: Way, folder: Path, user: str, tell: Progress) -> Path:
+def fetch_log(repo: Repository, way: Way, folder: Path, tell: Progress) -> Path:
     """Bring the archived binary log below ``folder``, with this host's own; return its root."""
     if way.log is not None:
         repo.restore(way.log.snapshots[LOG], folder, tell)
@@ -51,7 +50,6 @@ def fetch_log(repo: Repository, way: Way, folder: Path, user: str, tell: Progres
         root = folder / "binlog"
         root.mkdir()
     _add_own(root, way.own)
-    give(folder, user)
     return root
 
 
@@ -62,15 +60,6 @@ def _add_own(root: Path, own: Sequence[File]) -> None:
         shutil.copyfile(file.summary.path, place / file.summary.path.name)
     for file in own[:1] if own and own[0].summary.before.by_server else ():
         archive.write_purged(root / file.member / "own", file.summary.before)
-
-
-def give(folder: Path, user: str) -> None:
-    """Make everything below ``folder`` the account's own, when root."""
-    if os.geteuid() != 0:
-        return
-    account = pwd.getpwnam(user)
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
 
 
 def put_back(
@@ -87,18 +76,18 @@ def _prepared(
     repo: Repository, way: Way, at: Server, work: Path, limit: float, tell: Progress
 ) -> None:
     """Unpack and prepare files: a full backup and the increments after it."""
-    data_dir, user, cell = at.data_dir, at.user, at.cell
+    data_dir = at.data_dir
     for entry in way.entries:
         tell(f"restore of {entry.backup_id}")
         if entry.manifest.kind == "full":
-            unpack(repo, entry, data_dir, user, tell)
-            runner.check(prepare(data_dir, None, user, cell), tell)
+            unpack(repo, entry, data_dir, at, tell)
+            _check(prepare(data_dir, None, at), tell)
         else:
             increment = work / _INCREMENT
-            make(increment, user)
-            unpack(repo, entry, increment, user, tell)
-            runner.check(prepare(data_dir, increment, user, cell), tell)
-            shutil.rmtree(increment)
+            make(increment, at.user)
+            unpack(repo, entry, increment, at, tell)
+            _check(prepare(data_dir, increment, at), tell)
+            handles.remove_tree(increment)
     settle(data_dir, way.manifest)
 
 
@@ -108,37 +97,46 @@ def _loaded(
     """Make an empty server and let it carry a dump out, accounts and all."""
     entry = way.entries[-1]
     tell(f"restore of {entry.backup_id} into an empty server")
-    runner.check(server.initialize(at), tell)
-    with server.running(at, limit):
-        _feed(repo, entry, at.flavor, _client(at), tell)
-        with at.connect(60) as connection:
-            client.rows(connection, "FLUSH LOCAL PRIVILEGES")
-            here = replay.reached(connection)
+    _check(server.initialize(at), tell)
+    with server.running(at, limit), at.connect() as connection:
+        # Open before the dump brings accounts of its own, which count from the flush on.
+        _feed(repo, entry, at, _client(at), "loading the dump", tell)
+        client.rows(connection, "FLUSH LOCAL PRIVILEGES")
+        for statement in at.accounts() if at.cell is not None else ():
+            client.rows(connection, statement)
+        here = replay.reached(connection)
     if here != gtid.parse(way.manifest.stop_point):
         raise _elsewhere(here, way.manifest)
 
 
-def _feed(repo: Repository, entry: Entry, kind: Flavor, consumer: Command, tell: Progress) -> None:
-    """Feed a stored stream, as its tool wrote it, to ``consumer``."""
-    packed = kind.streams.get(entry.manifest.kind, "")
+def _check(command: Command, tell: Progress) -> None:
+    """Run a tool, of which a cell bounds what it says, and so tells nothing of it on the way."""
+    runner.check(command, None if command.output_bytes else tell)
+
+
+def _feed(
+    repo: Repository, entry: Entry, at: Server, argv: Sequence[str], title: str, tell: Progress
+) -> None:
+    """Feed a stored stream, as its tool wrote it, to the program ``argv``, run as the server is."""
+    packed = at.flavor.streams.get(entry.manifest.kind, "")
     plain = packed.removesuffix(_PACKED)
     if packed in entry.snapshots:
-        argv = ("/bin/bash", "-o", "pipefail", "-c", _UNPACKED, "unpack", *consumer.argv)
-        repo.dump(entry.snapshots[packed], packed, replace(consumer, argv=argv), tell)
+        argv = ("/bin/bash", "-o", "pipefail", "-c", _UNPACKED, "unpack", *argv)
+        repo.dump(entry.snapshots[packed], packed, at.tool(argv, title), tell)
     elif plain in entry.snapshots:
-        repo.dump(entry.snapshots[plain], plain, consumer, tell)
+        repo.dump(entry.snapshots[plain], plain, at.tool(argv, title), tell)
     else:
         raise VerificationFailed(
-            f"Backup {entry.backup_id} lacks its stream {packed}: was it made by {kind.title}?"
+            f"Backup {entry.backup_id} lacks its stream {packed}: was it made by {at.flavor.title}?"
         )
 
 
-def _client(at: Server) -> Command:
-    """Return the command that carries a dump out; it ends at the first statement that fails.
+def _client(at: Server) -> tuple[str, ...]:
+    """Return the program that carries a dump out; it ends at the first statement that fails.
 
     The dump is text that users' definitions are part of, so whoever reads it has no rights.
     """
-    argv = (
+    return (
         at.flavor.client,
         "--no-defaults",
         f"--socket={at.socket}",
@@ -148,7 +146,6 @@ def _client(at: Server) -> Command:
         "--default-character-set=utf8mb4",
         f"--max-allowed-packet={_PACKET}",
     )
-    return Command(argv, title="loading the dump")
 
 
 def _elsewhere(here: Position, manifest: Manifest) -> VerificationFailed:
@@ -158,35 +155,29 @@ def _elsewhere(here: Position, manifest: Manifest) -> VerificationFailed:
     )
 
 
-def make(folder: Path, user: str) -> None:
-    """Make an empty folder of the account's own."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
-    if os.geteuid() == 0:
-        account = pwd.getpwnam(user)
-        os.chown(folder, account.pw_uid, account.pw_gid)
+def make(folder: Path, user: str | None) -> None:
+    """Make an empty folder of the account's own; without one, root's, which others pass through."""
+    with suppress(FileNotFoundError):
+        handles.remove_tree(folder)
+    account = pwd.getpwnam(user) if user is not None and os.geteuid() == 0 else None
+    uid, gid = (account.pw_uid, account.pw_gid) if account is not None else (-1, -1)
+    with handles.make(folder, uid, gid, 0o700 if user is not None else 0o711):
+        pass
 
 
-def unpack(repo: Repository, entry: Entry, folder: Path, user: str, tell: Progress) -> None:
+def unpack(repo: Repository, entry: Entry, folder: Path, at: Server, tell: Progress) -> None:
     """Unpack one stored stream into ``folder``; CommandFailed when it is not whole."""
-    consumer = Command(
-        (_UNPACK, "-x", "-C", str(folder)),
-        title=f"unpacking {entry.backup_id}",
-        user=user if os.geteuid() == 0 else None,
-    )
-    _feed(repo, entry, MARIADB, consumer, tell)
+    argv = (_UNPACK, "-x", "-C", str(folder))
+    _feed(repo, entry, at, argv, f"unpacking {entry.backup_id}", tell)
 
 
-def prepare(folder: Path, increment: Path | None, user: str, cell: Cell | None = None) -> Command:
+def prepare(folder: Path, increment: Path | None, at: Server) -> Command:
     """Return the command that makes an unpacked backup consistent, or adds an increment to it."""
     argv = [_PREPARE, "--no-defaults", "--prepare", f"--target-dir={folder}"]
-    argv.append(f"--use-memory={memory_bytes()}")
+    argv += [f"--use-memory={memory_bytes()}", f"--tmpdir={folder}"]
     if increment is not None:
         argv.append(f"--incremental-dir={increment}")
-    title = "making the backup consistent"
-    if cell is not None:
-        return cell.command(argv, title=title)
-    return Command(tuple(argv), title=title, user=user if os.geteuid() == 0 else None)
+    return at.tool(argv, "making the backup consistent")
 
 
 def memory_bytes() -> int:
@@ -204,7 +195,7 @@ def settle(data_dir: Path, manifest: Manifest) -> None:
     found = next((data_dir / name for name in _POSITIONS if (data_dir / name).is_file()), None)
     if found is None:
         raise CommandFailed(f"Backup {manifest.backup_id} does not say which GTID it is at.")
-    text = found.read_text(encoding="utf-8").split("\t")
+    text = scratch.read(found).split("\t")
     noted = gtid.parse(text[2] if len(text) > 2 else "")
     if not gtid.parse(manifest.stop_point).holds(noted):
         raise _elsewhere(noted, manifest)

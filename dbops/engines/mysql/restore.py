@@ -94,9 +94,9 @@ def _steps(
 
 def fetch(opts: Options, work: Work, tell: Progress) -> None:
     """Bring the log here and make the way exact, before anything is stopped or moved."""
-    rebuild.make(work.folder, opts.os_user)
-    work.log.mkdir()
-    root = rebuild.fetch_log(work.repo, work.way, work.log, opts.os_user, tell)
+    rebuild.make(work.folder, None)
+    work.log.mkdir(mode=0o700)
+    root = rebuild.fetch_log(work.repo, work.way, work.log, tell)
     work.way = destination.fetched(work.way, root)
     for file in work.way.chain.left_out:
         tell(f"{file.words} holds transactions of another branch: they are not replayed")

@@ -9,17 +9,18 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pymysql
 
+from dbops import scratch
 from dbops.accounts import acting_as
 from dbops.engines.mysql import client
 from dbops.engines.mysql.client import Connection
-from dbops.engines.mysql.flavor import MARIADB, Flavor
+from dbops.engines.mysql.flavor import MARIADB, MYSQL, Flavor
 from dbops.errors import CommandFailed, ConfigError, Unreachable
 from dbops.isolation import Cell
 from dbops.runner import Command, Running, capture, start
@@ -35,9 +36,37 @@ _STOP_SECONDS = 600.0
 _VERSION = re.compile(r"Ver (\d+\.\d+)\.")
 
 
+CONTROL = "dbops_drill_control"
+"""The role that a cell's account takes on to do more than read."""
+_READS = "SELECT, SHOW VIEW, TRIGGER, EVENT, PROCESS, RELOAD, REPLICATION CLIENT"
+_ALL = f"GRANT ALL PRIVILEGES ON *.* TO {CONTROL} WITH GRANT OPTION"
+_ACCOUNT = {
+    MARIADB.name: (
+        "CREATE OR REPLACE USER {user} IDENTIFIED VIA unix_socket",
+        f"GRANT {_READS}, SLAVE MONITOR ON *.* TO {{user}}",
+        # Before anybody has logged in nobody could grant it.
+        f"CREATE OR REPLACE ROLE {CONTROL} WITH ADMIN {{user}}",
+        _ALL,
+    ),
+    MYSQL.name: (
+        "DROP USER IF EXISTS {user}",
+        "CREATE USER {user} IDENTIFIED WITH auth_socket",
+        f"GRANT {_READS} ON *.* TO {{user}}",
+        f"DROP ROLE IF EXISTS {CONTROL}",
+        f"CREATE ROLE {CONTROL}",
+        _ALL,
+        f"GRANT {CONTROL} TO {{user}}",
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Server:
-    """Where it works. With a ``cell`` it runs cut off, after the proof that it is."""
+    """Where it works, as the account ``user``.
+
+    With a ``cell`` it runs cut off, after the proof that it is, and is asked as that account: to it
+    nobody else exists.
+    """
 
     config: Path
     data_dir: Path
@@ -69,7 +98,7 @@ class Server:
     def prepare(self) -> None:
         """Make the folders that it wants to find, as the account that it runs as."""
         with acting_as(self.user):
-            for folder in (self.relay, self.exchange):
+            for folder in (self.relay, self.exchange, self.temporary):
                 folder.mkdir(mode=0o700, exist_ok=True)
 
     @contextmanager
@@ -86,9 +115,32 @@ class Server:
             for path in self.relay.glob("relay-bin.*"):
                 path.unlink(missing_ok=True)
 
+    @property
+    def temporary(self) -> Path:
+        """Where it keeps what does not last."""
+        return self.run_dir / "tmp"
+
+    @property
+    def account(self) -> str:
+        """The account in it, and of this host, that dbops asks it as."""
+        return self.user if self.cell is not None else "root"
+
     def connect(self, timeout_seconds: float = 0) -> Connection:
-        """Return root's connection, without a limit for an answer unless one is given."""
-        return client.over(self.socket, "root", timeout_seconds)
+        """Return a connection that may do all; 0 is no limit for an answer."""
+        connection = self.reading(timeout_seconds)
+        if self.cell is not None:
+            client.rows(connection, f"SET ROLE {CONTROL}")
+        return connection
+
+    def reading(self, timeout_seconds: float = 0) -> Connection:
+        """Return a connection to read with, which in a cell may do nothing else."""
+        return client.over(self.socket, self.account, timeout_seconds)
+
+    def accounts(self) -> tuple[str, ...]:
+        """Return the statements that make the cell's account in a server."""
+        user = f"'{self.user}'@'localhost'"
+        named = [line.format(user=user) for line in _ACCOUNT[self.flavor.name]]
+        return ("SET SESSION sql_log_bin = 0", *named)
 
     def command(self) -> Command:
         """Return the command that it runs as: nothing replicates, nothing is scheduled."""
@@ -100,14 +152,18 @@ class Server:
             f"--pid-file={self.run_dir / 'pid'}",
             # As the service names it: what the index lists by another path cannot be fetched.
             "--log-bin=binlog",
+            f"--tmpdir={self.temporary}",
             f"--relay-log={self.relay / 'relay-bin'}",
             f"--relay-log-index={self.relay / 'relay-bin.index'}",
             *(option.format(self) for option in self.flavor.private),
         )
+        return self.tool(argv, "the server" if self.cell is None else "the scratch server")
+
+    def tool(self, argv: Sequence[str], title: str) -> Command:
+        """Return the command that runs ``argv`` as the server runs: its account, in its cell."""
         if self.cell is not None:
-            return self.cell.command(argv, title="the scratch server")
-        user = self.user if os.geteuid() == 0 else None
-        return Command(argv, title="the server", user=user)
+            return self.cell.command(argv, title=title)
+        return Command(tuple(argv), title=title, user=self.user if os.geteuid() == 0 else None)
 
 
 def initialize(server: Server) -> Command:
@@ -115,20 +171,18 @@ def initialize(server: Server) -> Command:
 
     Its root is known by the account of the operating system only, from the first moment on.
     """
+    server.prepare()
     script = server.run_dir / "initialize.sql"
-    script.write_text("".join(f"{line};\n" for line in FIRST), encoding="utf-8")
-    script.chmod(0o644)
+    scratch.put(script, "".join(f"{line};\n" for line in FIRST))
     argv = (
         server.flavor.server,
         "--no-defaults",
         "--initialize-insecure",
         f"--datadir={server.data_dir}",
         f"--init-file={script}",
+        f"--tmpdir={server.temporary}",
     )
-    title = "making an empty server"
-    if server.cell is not None:
-        return server.cell.command(argv, title=title)
-    return Command(argv, title=title, user=server.user if os.geteuid() == 0 else None)
+    return server.tool(argv, "making an empty server")
 
 
 def version(flavor: Flavor = MARIADB) -> str:
@@ -182,9 +236,7 @@ def _shut_down(server: Server, process: Running) -> None:
 def last_words(log: Path) -> str:
     """Return the last grave line of a server's log."""
     try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 65536))
-            lines = file.read().decode("utf-8", "replace").splitlines()
+        lines = scratch.tail(log, 65536).splitlines()
     except OSError:
         lines = []
     grave = [line.split("[ERROR]", 1)[1].strip() for line in lines if "[ERROR]" in line]
