@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -48,6 +49,11 @@ class Saved:
     snapshot_id: str
     bytes_read: int
     bytes_stored: int
+
+
+def _plain(path: str) -> str:
+    """Return a pattern that means this very path."""
+    return re.sub(r"([*?\[\\])", r"\\\1", path)
 
 
 def _quiet(text: str) -> None:
@@ -346,14 +352,17 @@ class Repository:
             snapshot_id, name, lambda: self.run("dump", "--no-lock", snapshot_id, stored).stdout
         )
 
-    def restore(self, snapshot_id: str, folder: Path, progress: Progress = _quiet) -> None:
+    def restore(
+        self, snapshot_id: str, folder: Path, progress: Progress = _quiet, only: Sequence[str] = ()
+    ) -> None:
         """Write everything in a snapshot below ``folder``, as root with its owners and modes.
 
         A file that was saved as ``/a/b`` comes to ``folder/a/b``, a stream to ``folder/name``.
+        ``only`` are the ends of the paths that are wanted, if not all are.
         """
-        done = self.run(
-            "restore", "--no-lock", snapshot_id, "--target", str(folder), on_line=reporter(progress)
-        )
+        wanted = [f"--include={_plain(path)}" for path in only]
+        command = ("restore", "--no-lock", snapshot_id, "--target", str(folder), *wanted)
+        done = self.run(*command, on_line=reporter(progress))
         if "ignoring error" in done.stderr:
             raise self.failure(done, "restore")
 

@@ -65,6 +65,12 @@ def reader(member: str, cluster: str, restart: bool) -> dict[str, Any]:
     return {"name": f"dbops-binlog-{cluster}@{member}.service", "restart": restart}
 
 
+def archive(member: str, folder: str) -> dict[str, str]:
+    """Return the folder for the binary log of ``member`` below a repository, as file_set takes it."""
+    owner = "dbops-repository"
+    return {"path": f"{folder}/binlog/{member}", "owner": owner, "group": owner, "mode": "0750"}
+
+
 def errant(position: str, state: str) -> str:
     """Return the transactions of ``position`` that a server with the log ``state`` never had.
 
@@ -129,6 +135,7 @@ class FilterModule:
             "dbops_mysql_accounts": accounts,
             "dbops_mysql_grant": grant,
             "dbops_mysql_option_file": option_file,
+            "dbops_mysql_archive": archive,
             "dbops_mysql_errant": errant,
             "dbops_mysql_identity": identity,
             "dbops_mysql_position": position,

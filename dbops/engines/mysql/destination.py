@@ -58,9 +58,7 @@ class Way:
     @property
     def log_bytes(self) -> int:
         """About how many bytes the log takes: fetched, and written once more by the replay."""
-        fetched = self.log.manifest.bytes_read if self.log is not None else 0
-        replayed = sum(f.summary.size for s in self.chain.segments for f in s.files)
-        return fetched + replayed
+        return 2 * sum(f.summary.size for s in self.chain.segments for f in s.files)
 
 
 def choose(
@@ -153,7 +151,7 @@ def fetched(way: Way, folder: Path) -> Way:
         files = chain.before_time(files, way.moment)
     elif way.until is not None:
         files = chain.toward(files, way.until)
-    leads = chain.follow(files, way.start, way.until)
+    leads = replace(chain.follow(files, way.start, way.until), left_out=way.chain.left_out)
     if way.moment is None:
         return replace(way, chain=leads)
     cut = chain.at_time(leads, way.start, way.moment)

@@ -40,17 +40,30 @@ _PACKET = "1073741824"
 
 
 def fetch_log(repo: Repository, way: Way, folder: Path, tell: Progress) -> Path:
-    """Bring the archived binary log below ``folder``, with this host's own; return its root."""
-    if way.log is not None:
-        repo.restore(way.log.snapshots[LOG], folder, tell)
+    """Bring the archived log on the way below ``folder``, with this host's own; return its root."""
+    wanted = _on_the_way(way)
+    if way.log is not None and wanted:
+        repo.restore(way.log.snapshots[LOG], folder, tell, wanted)
     root = next((path for path in sorted(folder.rglob("binlog")) if path.is_dir()), None)
     if root is None:
-        if way.log is not None:
+        if way.log is not None and wanted:
             raise VerificationFailed(f"Log backup {way.log.backup_id} holds no binary log.")
         root = folder / "binlog"
         root.mkdir()
     _add_own(root, way.own)
     return root
+
+
+def _on_the_way(way: Way) -> list[str]:
+    """Return which archived files the way leads over, by the ends of their paths."""
+    own = {file.summary.path for file in way.own}
+    listed = (file.summary.path for segment in way.chain.segments for file in segment.files)
+    found: dict[str, None] = {}
+    for path in listed:
+        if path not in own:
+            found["/".join(path.parts[-3:])] = None
+            found["/".join((*path.parts[-3:-1], archive.PURGED))] = None
+    return list(found)
 
 
 def _add_own(root: Path, own: Sequence[File]) -> None:
