@@ -11,23 +11,21 @@ import ssl
 import struct
 import sys
 import threading
-import zlib
 from contextlib import suppress
 
 _LOG = "binlog.000001"
-_CAPABILITIES = 0x81BFF7DF  # 4.1 protocol, TLS, plugin authentication; no EOF deprecation
+_CAPABILITIES = 0x003FFFDF  # 4.1 protocol, TLS, plugin authentication; no EOF deprecation
 _ROTATE, _FORMAT = 4, 15
 
 
 def _event(kind: int, body: bytes, flags: int = 0) -> bytes:
-    size = 19 + len(body) + 4
-    event = struct.pack("<IBIIIH", 0, kind, 7, size, 0, flags) + body
-    return event + struct.pack("<I", zlib.crc32(event))
+    return struct.pack("<IBIIIH", 0, kind, 7, 19 + len(body), 0, flags) + body
 
 
 def _described() -> bytes:
-    lengths = bytes(56) + b"\x13" * 110
-    body = struct.pack("<H50sIB", 4, b"10.11.0-MariaDB", 0, 19) + lengths + b"\x01"
+    lengths = bytearray(171)
+    lengths[_ROTATE - 1] = 8
+    body = struct.pack("<H50sIB", 4, b"10.11.0-MariaDB", 0, 19) + lengths + b"\0" + bytes(4)
     return _event(_FORMAT, body)
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from dbops.engines.mysql import archive, binlog, chain, gtid, index, replay
 from dbops.engines.mysql.chain import Chain
-from dbops.engines.mysql.gtid import Position
 from dbops.errors import VerificationFailed
 from tests.unit.mysql.made import event, files, log, moment, transaction
 
