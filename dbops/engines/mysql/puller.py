@@ -53,6 +53,9 @@ def main(given: Sequence[str] | None = None) -> int:
         words = client.reason(error) if isinstance(error, pymysql.Error) else str(error)
         print(words, file=sys.stderr)
         return 1
+    except (LookupError, TypeError, ValueError) as error:
+        print(f"{asked.member} answers what makes no sense ({error}): look there.", file=sys.stderr)
+        return 1
 
 
 def follow(opts: Options, member: str) -> int:
@@ -130,9 +133,9 @@ def _same(connection: Connection, path: Path) -> bool:
     query = client.sql("SHOW BINLOG EVENTS IN {file} LIMIT 3", file=connection.escape(path.name))
     text = next(
         (
-            str(one["Info"])
+            str(one.get("Info"))
             for one in client.records(connection, query)
-            if one["Event_type"] == start
+            if one.get("Event_type") == start
         ),
         None,
     )

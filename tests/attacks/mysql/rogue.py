@@ -13,7 +13,7 @@ import sys
 import threading
 from contextlib import suppress
 
-_LOG = "binlog.000001"
+_LOG = "rogue.000001"
 _CAPABILITIES = 0x003FFFDF  # 4.1 protocol, TLS, plugin authentication; no EOF deprecation
 _ROTATE, _FORMAT = 4, 15
 
