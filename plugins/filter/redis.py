@@ -11,7 +11,22 @@ from collections import Counter
 from typing import Any
 
 # Rights that no application gets, whatever is declared; one may be named in ``also``.
-_NEVER = ("-@admin", "-@dangerous")
+_NEVER = (
+    "-@admin",
+    "-@dangerous",
+    # These tell of everybody's keys and channels: patterns do not hold for them.
+    "-scan",
+    "-randomkey",
+    "-dbsize",
+    "-memory|stats",
+    "-pubsub",
+    "-client|tracking",
+    # There is one pool of functions, and one of scripts, for all applications.
+    "-function",
+    "-script|flush",
+    "-script|kill",
+    "-script|debug",
+)
 _DEFAULT_COMMANDS = ("+@all",)
 _DISCOVERY = (
     "+ping",
@@ -54,6 +69,11 @@ def accounts(users: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for user in users
     ]
+
+
+def granted(user: dict[str, Any]) -> tuple[str, list[str]]:
+    """Return a declared user's name and the commands that it gets beyond an application's."""
+    return user["name"], list(user["also"])
 
 
 def discovery(users: list[dict[str, Any]], more: list[str]) -> list[dict[str, Any]]:
@@ -114,6 +134,7 @@ class FilterModule:
             "dbops_redis_accounts": accounts,
             "dbops_redis_discovery": discovery,
             "dbops_redis_elected": elected,
+            "dbops_redis_granted": granted,
             "dbops_redis_guests": guests,
             "dbops_redis_sha256": sha256,
         }

@@ -23,6 +23,10 @@ options:
         description: File with the password in force, tried second.
         type: path
         default: ""
+      commands_file:
+        description: File with the secret names of commands.
+        type: path
+        default: ""
   accounts:
     description: All accounts that there may be, as M(redis_server) takes them.
     type: list
@@ -100,7 +104,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 # mitogen carries over only what a module imports by its full name: every part of the package.
-from ansible.module_utils.redis_server import accounts  # noqa: F401
+from ansible.module_utils.redis_server import accounts, commands  # noqa: F401
 from ansible.module_utils.redis_server.client import Client, RedisError
 from ansible.module_utils.redis_server.host import COMMON, Report, connect, converge_accounts
 

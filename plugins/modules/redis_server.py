@@ -24,6 +24,10 @@ options:
         description: File with the password in force, tried second.
         type: path
         default: ""
+      commands_file:
+        description: File with the secret names of commands.
+        type: path
+        default: ""
   accounts:
     description:
       - All accounts that there may be; C(default) is off unless it is among them.
@@ -105,7 +109,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 # mitogen carries over only what a module imports by its full name: every part of the package.
-from ansible.module_utils.redis_server import accounts, settings  # noqa: F401
+from ansible.module_utils.redis_server import accounts, commands, settings  # noqa: F401
 from ansible.module_utils.redis_server.client import Client, RedisError
 from ansible.module_utils.redis_server.host import COMMON, Report, connect, converge_accounts
 

@@ -22,6 +22,10 @@ options:
         description: File with the password in force, tried second.
         type: path
         default: ""
+      commands_file:
+        description: File with the secret names of commands.
+        type: path
+        default: ""
   sentinel:
     description: How to reach the Sentinel of this host.
     type: dict
@@ -31,6 +35,10 @@ options:
       password: {description: Its password., type: str, required: true}
       password_file:
         description: File with the password in force, tried second.
+        type: path
+        default: ""
+      commands_file:
+        description: File with the secret names of commands.
         type: path
         default: ""
   cluster: {description: Name under which Sentinel knows the cluster., type: str, required: true}
@@ -65,6 +73,10 @@ running: {description: Whether the server answers., type: bool, returned: always
 problem: {description: Why it does not., type: str, returned: always}
 version: {description: Version of the running server., type: str, returned: always}
 role: {description: C(master) or C(slave)., type: str, returned: always}
+hides_commands:
+  description: Whether commands are known by their secret names alone.
+  type: bool
+  returned: always
 primary: {description: "Whom a replica follows, C(host port).", type: str, returned: always}
 link_up: {description: Whether a replica's link to it is up., type: bool, returned: always}
 replicas:
@@ -91,7 +103,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 # mitogen carries over only what a module imports by its full name: every part of the package.
-from ansible.module_utils.redis_server import accounts  # noqa: F401
+from ansible.module_utils.redis_server import accounts, commands  # noqa: F401
 from ansible.module_utils.redis_server.client import Client, RedisError, login
 from ansible.module_utils.redis_server.host import LOGIN
 
@@ -154,6 +166,7 @@ def server(module: AnsibleModule) -> dict[str, Any]:
         client = login(module.params["login"])
         version = client.info("server")
         found = replication(client)
+        found["hides_commands"] = client.hides()
         client.close()
     except RedisError as error:
         return {"running": False, "problem": str(error)}
@@ -190,6 +203,7 @@ def main() -> None:
     nothing: dict[str, Any] = {
         "version": None,
         "role": None,
+        "hides_commands": None,
         "primary": None,
         "link_up": None,
         "replicas": [],

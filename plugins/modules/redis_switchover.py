@@ -23,6 +23,10 @@ options:
         description: File with the password in force, tried second.
         type: path
         default: ""
+      commands_file:
+        description: File with the secret names of commands.
+        type: path
+        default: ""
   sentinel:
     description: How to reach a Sentinel of this host.
     type: dict
@@ -33,6 +37,10 @@ options:
       password: {description: Its password., type: str, required: true}
       password_file:
         description: File with the password in force, tried second.
+        type: path
+        default: ""
+      commands_file:
+        description: File with the secret names of commands.
         type: path
         default: ""
   cluster: {description: Name of the cluster., type: str, required: true}
@@ -67,7 +75,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 # mitogen carries over only what a module imports by its full name: every part of the package.
-from ansible.module_utils.redis_server import accounts  # noqa: F401
+from ansible.module_utils.redis_server import accounts, commands  # noqa: F401
 from ansible.module_utils.redis_server.client import Client, RedisError, login
 from ansible.module_utils.redis_server.host import LOGIN
 

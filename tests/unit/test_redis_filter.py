@@ -13,19 +13,23 @@ HASH = hashlib.sha256(b"p" * 32).hexdigest()
 def test_an_application_gets_its_keys_and_nothing_dangerous() -> None:
     (account,) = accounts([USER])
     assert account["hashes"] == [HASH]
-    assert account["rules"] == [
+    assert account["rules"][:6] == [
         "~shop:*", "%R~prices:*", "resetchannels", "+@all", "-@admin", "-@dangerous",
     ]  # fmt: skip
+    assert {rule[0] for rule in account["rules"][6:]} == {"-"}
+    assert {"-scan", "-randomkey", "-dbsize", "-function"} < set(account["rules"])
 
 
-def test_what_is_named_is_given_after_the_dangerous_was_taken() -> None:
-    (account,) = accounts([{**USER, "also": ["info"], "commands": ["+@read"]}])
-    assert account["rules"][-4:] == ["+@read", "-@admin", "-@dangerous", "+info"]
+def test_what_is_named_is_given_after_the_rest_was_taken() -> None:
+    (account,) = accounts([{**USER, "also": ["info", "scan"], "commands": ["+@read"]}])
+    rules = account["rules"]
+    assert rules.index("+@read") < rules.index("-@dangerous") < rules.index("-scan")
+    assert rules[-2:] == ["+info", "+scan"]
 
 
 def test_only_an_administrator_keeps_all() -> None:
     (account,) = accounts([{**USER, "admin": True}])
-    assert "-@admin" not in account["rules"]
+    assert not [rule for rule in account["rules"] if rule.startswith("-")]
 
 
 def test_hashes_serve_in_place_of_a_password_and_beside_it() -> None:

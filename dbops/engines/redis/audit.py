@@ -1,4 +1,4 @@
-"""The audit: the controls RD-01 to RD-22, each looked at on this member.
+"""The audit: the controls RD-01 to RD-25, each looked at on this member.
 
 It changes nothing. What is *not* here: the controls themselves (:mod:`.controls`).
 """

@@ -21,13 +21,14 @@ from dbops.engines.redis import (
     replica,
     shipping,
     spool,
+    tampering,
 )
 from dbops.engines.redis.options import Options
 from dbops.engines.redis.points import Point
 from dbops.engines.redis.rewriting import Base, Rewriting
 from dbops.engines.redis.shipping import Since
 from dbops.engines.redis.spool import Spool
-from dbops.errors import Busy, ConfigError, DbopsError, VerificationFailed
+from dbops.errors import Busy, ConfigError, DbopsError, Unreachable, VerificationFailed
 from dbops.manifest import Manifest
 from dbops.options import require_part
 from dbops.restic import Repository, Saved
@@ -70,7 +71,18 @@ def _take_log(target: Target, opts: Options, repo: Repository, progress: Progres
     # A log backup is taken every minute: it reads the repository no more often than it must.
     status.update(target, "catalogue", {"newest": manifest.stop.isoformat()})
     shipping.refuse_standstill(opts, manifest)
+    _refuse_tampered(opts)
     return manifest
+
+
+def _refuse_tampered(opts: Options) -> None:
+    """Raise VerificationFailed when the log that is stored comes from a replica not as declared."""
+    try:
+        connection = client.replica(opts)
+    except Unreachable:
+        return  # what stands still was told of already
+    with connection:
+        tampering.require_as_declared(opts, connection)
 
 
 def _begun_anew(
@@ -152,6 +164,7 @@ def _stored_base(
     with client.replica(opts) as connection:
         member = replica.attach(opts, connection, progress, alone)
         replica.healthy(connection)
+        tampering.require_as_declared(opts, connection)
         linked = shipping.linked(opts)
         progress(f"full backup of {member}'s data from its replica here")
         with Rewriting(opts, connection, member) as rewriting:
@@ -166,6 +179,7 @@ def _stored_base(
                 rewriting.refuse_damage()
                 raise
             base = closing.result()
+        tampering.require_as_declared(opts, connection)
     if saved.bytes_read != base.path.stat().st_size:
         raise VerificationFailed(
             f"{saved.bytes_read} bytes of the base were stored and it has "

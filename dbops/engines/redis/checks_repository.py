@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from dbops import checking
 from dbops.contract import Check
-from dbops.engines.redis import catalogue, checks_member, client, rdb, replica, topology
+from dbops.engines.redis import catalogue, checks_member, client, rdb, replica, tampering, topology
 from dbops.engines.redis.options import Options
 from dbops.errors import DbopsError
 from dbops.targets import Target
@@ -47,6 +47,10 @@ def hidden_replica(target: Target, opts: Options) -> Iterator[Check]:
         bad = [f"{key}={settings.get(key)}" for key in wanted if settings.get(key) != wanted[key]]
         detail = ", ".join(bad) or "never promoted, logs every write with its time"
         yield Check("hidden replica is set up", not bad, detail, "run backup")
+        differing = tampering.differences(opts, connection)
+        detail = "; ".join(differing) or "its settings, accounts and commands"
+        hint = "its primary may be taken over: look there, then run backup"
+        yield Check("hidden replica is as declared", not differing, detail, hint)
 
 
 def stored(target: Target, opts: Options) -> Iterator[Check]:

@@ -6,6 +6,7 @@ between. What is *not* here: which member is the primary; see :mod:`.topology`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,16 +26,25 @@ ANSWER_TIMEOUT_SECONDS = 30.0
 REFUSALS = (exceptions.ResponseError, exceptions.AuthenticationError)
 """What the library makes of an answer that is an error and leaves the connection as it was."""
 
+TOO_MANY = ("no", "such", "sub", "command")
+"""More words than a command may have: a server that knows it refuses to carry it out."""
+
+_NAMED = re.compile(r'^rename-command (\S+) "([0-9a-f]+)"$', re.MULTILINE)
+
 Argument = str | bytes | int | float
 Ask = tuple[Argument, ...]
 
 
 class Connection:
-    """One connection; :meth:`ask` and :meth:`many` raise Unreachable or CommandFailed in words."""
+    """One connection; :meth:`ask` and :meth:`many` raise Unreachable or CommandFailed in words.
+
+    ``names`` are the secret names of commands, by their own, on a server that knows those alone.
+    """
 
     def __init__(self, raw: Any, where: str) -> None:
         self._raw = raw
         self.where = where
+        self.names: Mapping[str, str] = {}
         self.notes: dict[str, bool] = {}
 
     def __enter__(self) -> Connection:
@@ -65,8 +75,9 @@ class Connection:
     def many(self, commands: Sequence[Ask]) -> list[Any]:
         """Send all commands in one go; an answer that is an error stands in its place."""
         answers: list[Any] = []
+        named = [(self.names.get(str(one[0]), one[0]), *one[1:]) for one in commands]
         with self._explained(str(commands[0][0]).upper() if commands else ""):
-            self._raw.send_packed_command([b"".join(map(_packed, commands))])
+            self._raw.send_packed_command([b"".join(map(_packed, named))])
             for _ in commands:
                 try:
                     answers.append(self._raw.read_response())
@@ -210,12 +221,37 @@ def admin(options: Options) -> Connection:
 
 
 def replica(options: Options) -> Connection:
-    """Return the connection to the hidden replica on the repository host."""
-    return at_socket(
+    """Return the connection to the hidden replica on the repository host.
+
+    What it must not be told by its primary goes by the names that the role made for it.
+    """
+    connection = at_socket(
         options.require_path("replica_socket"),
         options.backup_user,
         options.backup_password_file,
     )
+    connection.names = _secret_names(options.replica_commands_file)
+    if connection.names and not _hidden(connection):
+        connection.names = {}  # they hold from the next start on
+    return connection
+
+
+def _secret_names(path: Path | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    try:
+        return dict(_NAMED.findall(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(
+            f"{path}, which names the hidden replica's commands, cannot be read: {error.strerror}."
+        ) from None
+
+
+def _hidden(connection: Connection) -> bool:
+    """Tell whether a server knows commands by their secret names."""
+    name, secret = min(connection.names.items())
+    (said,) = connection.many([(name, *TOO_MANY)])
+    return secret not in str(said)
 
 
 def reason(error: BaseException) -> str:

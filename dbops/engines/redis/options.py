@@ -26,6 +26,7 @@ class Options(options.EngineOptions):
     host to its own. ``os_user`` is the account that the server runs under on this host, and
     ``agent_user`` the one of the exporter and the heartbeat. Servers show ``tls_certificate`` to
     clients and ``link_certificate`` to other servers; dbops shows ``agent_certificate``.
+    ``granted`` are the commands that an application was given beyond an application's.
     ``migrate_hosts`` are the members of the other cluster of a migration.
     """
 
@@ -39,6 +40,7 @@ class Options(options.EngineOptions):
         "replica_dir": "repository",
         "replica_socket": "repository",
         "replica_service": "repository",
+        "replica_commands_file": "repository",
         "backup_password_file": "repository",
         "stage_dir": "repository",
         "scratch_dir": "drill",
@@ -73,6 +75,7 @@ class Options(options.EngineOptions):
     audit_waivers: dict[str, str] = Field(default_factory=dict)
     admins: tuple[str, ...] = ("dbops_admin",)
     users: tuple[str, ...] = ()
+    granted: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     expected_settings: dict[str, str] = Field(default_factory=dict)
     restore_time_limit_seconds: float = Field(default=6 * 3600, gt=0)
 
@@ -86,6 +89,8 @@ class Options(options.EngineOptions):
     replica_dir: Path | None = None
     replica_socket: Path | None = None
     replica_service: str | None = None
+    replica_commands_file: Path | None = None
+    replica_settings: dict[str, str] = Field(default_factory=dict)
     backup_user: str = "dbops_backup"
     backup_password_file: Path | None = None
     stage_dir: Path | None = None

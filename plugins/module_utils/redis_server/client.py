@@ -11,6 +11,11 @@ import socket
 import time
 from typing import Any
 
+from . import commands
+
+
+_TOO_MANY = ("no", "such", "sub", "command")
+
 
 class RedisError(Exception):
     """One sentence about what a server said or why it did not."""
@@ -28,6 +33,7 @@ class Client:
             self._socket.close()
             raise RedisError(f"no answer on {path}: {error.strerror or error}") from None
         self._stream = self._socket.makefile("rb")
+        self.names: dict[str, str] = {}
 
     def call(self, *words: object) -> Any:
         """Send one command and return its answer; RedisError with the server's own words."""
@@ -38,6 +44,20 @@ class Client:
 
     def ask(self, *words: object) -> Any:
         """Send one command and return its answer, which may be a RedisError."""
+        name = self.names.get(str(words[0]))
+        answer = self._ask(*(words if name is None else (name, *words[1:])))
+        if name is not None and isinstance(answer, RedisError) and name in str(answer):
+            # Not under that name: the server has not been started since it was made.
+            return self._ask(*words)
+        return answer
+
+    def hides(self) -> bool:
+        """Tell whether the commands that have secret names are known by those alone."""
+        # Too many words for any of them: one that is known does nothing.
+        said = (str(self._ask(command, *_TOO_MANY)).lower() for command in self.names)
+        return all("unknown command" in one for one in said)
+
+    def _ask(self, *words: object) -> Any:
         parts = [str(word).encode() for word in words]
         request = [b"*%d\r\n" % len(parts)]
         request += [b"$%d\r\n%s\r\n" % (len(part), part) for part in parts]
@@ -106,7 +126,7 @@ def login(how: dict[str, Any]) -> Client:
     """Return a connection to the ``socket`` as the ``user`` of ``how``.
 
     The ``password`` declared may not have reached the server yet: then the one in the
-    ``password_file`` is in force.
+    ``password_file`` is in force. Commands go by the names in the ``commands_file``, if any.
     """
     path, user = how["socket"], how["user"]
     refused = RedisError(f"there is no password of {user}")
@@ -114,6 +134,7 @@ def login(how: dict[str, Any]) -> Client:
         client = Client(path)
         answer = client.ask("AUTH", user, password)
         if not isinstance(answer, RedisError):
+            client.names = commands.read(how.get("commands_file") or "")
             return client
         client.close()
         refused = answer

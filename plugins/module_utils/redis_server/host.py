@@ -24,6 +24,7 @@ LOGIN: dict[str, Any] = {
         "user": {"type": "str", "required": True},
         "password": {"type": "str", "required": True, "no_log": True},
         "password_file": {"type": "path", "default": "", "no_log": False},
+        "commands_file": {"type": "path", "default": ""},
     },
 }
 COMMON: dict[str, Any] = {
@@ -66,30 +67,46 @@ def connect(how: dict[str, Any]) -> Client | None:
     return login(how)
 
 
-def _write_acl(parameters: dict[str, Any], text: str, report: Report, check_mode: bool) -> None:
-    """Bring the ACL file to ``text``."""
-    path = parameters["acl_file"]
+def content(path: str) -> str:
+    """Return what a file holds, nothing when there is no such file."""
     try:
         with open(path, encoding="utf-8") as stream:
-            before = stream.read()
-        now = os.stat(path)
-        wrong_mode = stat.S_IMODE(now.st_mode) != 0o640 or now.st_uid != 0
+            return stream.read()
     except FileNotFoundError:
-        before, wrong_mode = "", True
-    if before == text and not wrong_mode:
-        return
-    lines = [[accounts.masked(line) for line in one.splitlines()] for one in (before, text)]
-    report.note(path, lines[0], lines[1], [f"write {path}"])
-    if check_mode:
-        return
+        return ""
+
+
+def closed(path: str) -> bool:
+    """Tell whether a file is root's and only one group may read it, too."""
+    try:
+        now = os.stat(path)
+    except FileNotFoundError:
+        return False
+    return stat.S_IMODE(now.st_mode) == 0o640 and now.st_uid == 0
+
+
+def write(path: str, group: str, text: str) -> None:
+    """Replace a file by ``text``, which root owns and ``group`` may read; KeyError without it."""
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".dbops-")
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        os.fchown(stream.fileno(), 0, grp.getgrnam(parameters["acl_group"]).gr_gid)
+        os.fchown(stream.fileno(), 0, grp.getgrnam(group).gr_gid)
         os.fchmod(stream.fileno(), 0o640)
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
     os.rename(temporary, path)
+
+
+def _write_acl(parameters: dict[str, Any], text: str, report: Report, check_mode: bool) -> None:
+    """Bring the ACL file to ``text``."""
+    path = parameters["acl_file"]
+    before = content(path)
+    if before == text and closed(path):
+        return
+    lines = [[accounts.masked(line) for line in one.splitlines()] for one in (before, text)]
+    report.note(path, lines[0], lines[1], [f"write {path}"])
+    if not check_mode:
+        write(path, parameters["acl_group"], text)
 
 
 def converge_accounts(

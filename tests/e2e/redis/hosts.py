@@ -27,7 +27,7 @@ ROWS = redis_data.rows(most=50_000)
 class Site(RedisFleet, hosts.Site):
     """The lab's Redis hosts."""
 
-    controls = ("RD", 22)
+    controls = ("RD", 25)
     rows = ROWS
     profiles = frozenset({"RD-21"})  # a container's kernel is the machine's
 

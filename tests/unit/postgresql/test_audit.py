@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -95,6 +96,19 @@ def make_facts(
         proc=tmp_path / "proc",
         etc=tmp_path / "etc",
     )
+
+
+def test_a_setting_that_waits_to_go_with_a_restart_has_no_file(tmp_path: Path) -> None:
+    names = ("config_file", "hba_file", "ident_file", "included")
+    for name in names:
+        (tmp_path / name).touch(mode=0o640)
+    found = [(str(tmp_path / "included"),), (None,)]
+    settings = {name: str(tmp_path / name) for name in names[:3]}
+    facts = make_facts(tmp_path, settings, {"pg_file_settings": found}, os_user=getpass.getuser())
+    finding = host.configuration_files(facts)
+    assert (finding.status, finding.detail) == ("pass", "4 files")
+    (tmp_path / "included").chmod(0o644)
+    assert "included" in host.configuration_files(facts).detail
 
 
 def test_there_are_thirty_controls_with_titles_of_their_own() -> None:

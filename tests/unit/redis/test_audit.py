@@ -56,6 +56,7 @@ USERS = (
     user("default", "+@all", "~*", enabled=False, passwords=()),
     user("dbops_admin", "+@all", "~*"),
     user("dbops_replication", "-@all +psync +replconf +ping", ""),
+    user("dbops_monitor", "-@all +ping +info +hget", "%R~dbops:heartbeat"),
     user("app", "+@all -@dangerous"),
 )
 
@@ -84,7 +85,7 @@ def made(
 
 
 def test_every_control_is_there_once() -> None:
-    assert [rule.control_id for rule in audit.RULES] == [f"RD-{n:02}" for n in range(1, 23)]
+    assert [rule.control_id for rule in audit.RULES] == [f"RD-{n:02}" for n in range(1, 26)]
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,9 @@ def test_every_control_is_there_once() -> None:
         accounts.key_patterns,
         accounts.dangerous_commands,
         accounts.replication_account,
+        accounts.names_of_others,
+        accounts.code_of_others,
+        accounts.least_rights,
     ],
 )
 def test_what_is_right_passes(tmp_path: Path, check: Any) -> None:
@@ -153,6 +157,13 @@ def test_what_is_loose_is_found(
             user("dbops_replication", "-@all +psync", "~*"),
             "reaches keys",
         ),
+        (
+            accounts.least_rights,
+            user("dbops_monitor", "-@all +info +config|get", "%R~dbops:heartbeat"),
+            "dbops_monitor may config|get",
+        ),
+        (accounts.least_rights, user("dbops_backup", "-@all +info", "~*"), "reaches the keys ~*"),
+        (accounts.least_rights, user("dbops_sentinel", "-@all +@read", ""), "may @read"),
     ],
 )
 def test_an_account_that_may_too_much_is_found(
@@ -176,6 +187,26 @@ def test_a_command_that_is_allowed_is_found(tmp_path: Path, command: str) -> Non
     found = accounts.dangerous_commands(made(tmp_path, may=(command,)))
     assert found.status == "fail"
     assert f"app may {command}" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("check", "command", "given"),
+    [
+        (accounts.names_of_others, "SCAN", "scan"),
+        (accounts.names_of_others, "PUBSUB", "pubsub|channels"),
+        (accounts.names_of_others, "CLIENT", "client|tracking"),
+        (accounts.code_of_others, "SCRIPT", "script"),
+    ],
+)
+def test_a_command_that_tells_of_others_is_found_unless_it_was_given(
+    tmp_path: Path, check: Any, command: str, given: str
+) -> None:
+    loose = made(tmp_path, may=(command,))
+    found = check(loose)
+    assert found.status == "fail"
+    assert f"app may {command}" in found.detail
+    declared = loose.options.model_copy(update={"granted": {"app": (given,)}})
+    assert check(replace(loose, options=declared)).status == "pass"
 
 
 def test_accounts_in_a_file(tmp_path: Path) -> None:

@@ -113,9 +113,9 @@ def data_directory(facts: Facts) -> Finding:
 
 
 def configuration_files(facts: Facts) -> Finding:
-    """PG-07."""
+    """PG-07. A setting that waits to go with a restart is of no file any more."""
     found = facts.rows("SELECT DISTINCT sourcefile FROM pg_file_settings")
-    paths = {Path(str(row[0])) for row in found}
+    paths = {Path(str(row[0])) for row in found if row[0] is not None}
     paths |= {Path(facts.setting(name)) for name in ("config_file", "hba_file", "ident_file")}
     owners = {facts.options.os_user, "root"}
     problems = [problem for path in sorted(paths) for problem in permissions(path, owners, 0o640)]

@@ -22,7 +22,41 @@ _FORBIDDEN: tuple[tuple[str, ...], ...] = (
     ("DEBUG", "SLEEP", "0"),
     ("ACL", "SETUSER", "x"),
 )
+_EVERYBODYS: tuple[tuple[str, ...], ...] = (
+    ("SCAN", "0"),
+    ("KEYS", "*"),
+    ("RANDOMKEY",),
+    ("DBSIZE",),
+    ("MEMORY", "STATS"),
+    ("PUBSUB", "CHANNELS"),
+    ("CLIENT", "TRACKING", "ON", "BCAST"),
+)
+"""What tells of all keys and channels, whatever patterns an account has."""
+
+_CODE: tuple[tuple[str, ...], ...] = (
+    ("FUNCTION", "LOAD", "x"),
+    ("FUNCTION", "DELETE", "x"),
+    ("FUNCTION", "FLUSH"),
+    ("FUNCTION", "RESTORE", "x"),
+    ("FUNCTION", "LIST"),
+    ("FUNCTION", "DUMP"),
+    ("SCRIPT", "FLUSH"),
+    ("SCRIPT", "KILL"),
+)
 _REPLICATION = {"psync", "replconf", "ping"}
+_LOGIN = {"ping", "auth", "hello", "select", "role", "info", "client|setname", "client|setinfo"}
+_NEEDED: dict[str, set[str]] = {
+    "dbops_monitor": _LOGIN | {"hget"},
+    "dbops_heartbeat": _LOGIN | {"hget", "hset"},
+    "dbops_backup": _LOGIN,
+    "dbops_migrate": _LOGIN | {"psync", "replconf", "client|pause", "client|unpause"},
+    "dbops_sentinel": _LOGIN
+    | {
+        "multi", "exec", "slaveof", "subscribe", "publish", "config|rewrite", "client|kill",
+        "script|kill",
+    },
+}  # fmt: skip
+_HEARTBEAT = {"~dbops:heartbeat", "%R~dbops:heartbeat"}
 
 
 def no_default(facts: Facts) -> Finding:
@@ -89,6 +123,51 @@ def key_patterns(facts: Facts) -> Finding:
             if any(_holds(commands.split(), category) for commands in user.commands)
         ]
     return verdict(problems, f"{len(_of_applications(facts))} accounts of applications")
+
+
+def names_of_others(facts: Facts) -> Finding:
+    """RD-23."""
+    return _withheld(facts, _EVERYBODYS)
+
+
+def code_of_others(facts: Facts) -> Finding:
+    """RD-24."""
+    return _withheld(facts, _CODE)
+
+
+def _withheld(facts: Facts, commands: tuple[tuple[str, ...], ...]) -> Finding:
+    """Find the applications that may send one of ``commands`` without its being declared."""
+    applications = _of_applications(facts)
+    problems = [
+        f"{user.name} may {' '.join(command[:2])}"
+        for user in applications
+        for command in commands
+        if not _granted(facts, user.name, command) and facts.may(user.name, *command)
+    ]
+    return verdict(problems, f"{len(commands)} commands denied to {len(applications)}")
+
+
+def _granted(facts: Facts, name: str, command: tuple[str, ...]) -> bool:
+    """Tell whether the inventory gives a command, or one part of it, to an application."""
+    declared = {one.lower() for one in facts.options.granted.get(name, ())}
+    return bool(declared & {command[0].lower(), "|".join(command[:2]).lower()})
+
+
+def least_rights(facts: Facts) -> Finding:
+    """RD-25."""
+    problems = []
+    for user in facts.users:
+        needed = _NEEDED.get(user.name)
+        if needed is None or not user.enabled:
+            continue
+        rules = " ".join(user.commands).split()
+        extra = {rule[1:] for rule in rules if rule.startswith("+")} - needed
+        keys = set(" ".join(user.keys).split())
+        if user.name in ("dbops_monitor", "dbops_heartbeat"):
+            keys -= _HEARTBEAT
+        problems += [f"{user.name} may {one}" for one in sorted(extra)]
+        problems += [f"{user.name} reaches the keys {one}" for one in sorted(keys)]
+    return verdict(problems, ", ".join(sorted(_NEEDED)))
 
 
 def _of_applications(facts: Facts) -> list[User]:
@@ -170,8 +249,8 @@ def replication_account(facts: Facts) -> Finding:
 def watched(facts: Facts) -> Finding:
     """RD-20."""
     name = facts.options.monitor_user
-    if not facts.may(name, "ACL", "LOG"):
-        return verdict([f"{name} may not read the log of refused commands"])
+    if not facts.may(name, "INFO"):
+        return verdict([f"{name} may not read how many commands were refused"])
     entries = [by_name(one) for one in facts.ask("ACL", "LOG")]
     count = sum(int(one["count"]) for one in entries)
     last = f", the last by {text(entries[0]['username'])!r}" if entries else ""
@@ -186,4 +265,7 @@ RULES = (
     Rule("RD-15", "Commands that end or take over a server are refused", dangerous_commands),
     Rule("RD-16", "Replicas log in with an account for just that", replication_account),
     Rule("RD-20", "Refused log-ins and commands are watched", watched),
+    Rule("RD-23", "Applications do not see the names of others' keys", names_of_others),
+    Rule("RD-24", "Applications do not touch the functions and scripts of others", code_of_others),
+    Rule("RD-25", "The kit's accounts have the rights that they need, and no other", least_rights),
 )

@@ -101,15 +101,20 @@ def sentinel_closed(facts: Facts) -> Finding:
             problems.append(f"{path.name} has no {word!r}")
     anonymous = opts.model_copy(update={"sentinel_password_file": None})
     with sentinel(anonymous, facts.target.member) as connection:
-        said = _ping(connection)
+        said = _said(connection, "PING")
     if not refused(said):
         problems.append(f"the Sentinel answers without a log-in: {said}")
+    if opts.sentinel_password_file is not None:
+        with sentinel(opts, facts.target.member) as connection:
+            said = _said(connection, "SENTINEL", "CONFIG", "GET", "*")
+        if "NOPERM" not in said:
+            problems.append(f"{opts.sentinel_user} may read the Sentinel's passwords")
     return verdict(problems, "it asks for a log-in and logs in itself")
 
 
-def _ping(connection: Connection) -> str:
+def _said(connection: Connection, *command: str) -> str:
     try:
-        return text(connection.ask("PING"))
+        return text(connection.ask(*command))
     except CommandFailed as error:
         return str(error)
 
