@@ -46,7 +46,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 # mitogen carries over only what a module imports by its full name: every part of the package.
-from ansible.module_utils.redis_server import commands
+from ansible.module_utils.redis_server import accounts, client, commands  # noqa: F401
 from ansible.module_utils.redis_server.host import Report, closed, content, write
 
 ARGUMENTS: dict[str, Any] = {

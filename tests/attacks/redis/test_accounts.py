@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -18,8 +19,9 @@ _LIBRARY = "#!lua name=attack\nredis.register_function('attack', function() retu
 def _as(site: Site, host: str, account: str, *words: str) -> str:
     """Return what the server of ``host`` says to one of the kit's accounts, refusals too."""
     socket = f"/run/dbops-redis-{CLUSTER}/redis.sock"
-    secret = f"{SECRETS}-{account}.password"
-    return site._call(host, socket, f"dbops_{account}", secret, *words, ok=False)
+    line = shlex.join(["redis-cli", "-s", socket, "--user", f"dbops_{account}", *words])
+    login = f"REDISCLI_AUTH=$(cat {SECRETS}-{account}.password)"
+    return site.root(host, f"{login} {line} 2>&1", ok=False)
 
 
 def _refused(answer: str) -> bool:

@@ -107,7 +107,7 @@ def sentinel_closed(facts: Facts) -> Finding:
     if opts.sentinel_password_file is not None:
         with sentinel(opts, facts.target.member) as connection:
             said = _said(connection, "SENTINEL", "CONFIG", "GET", "*")
-        if "NOPERM" not in said:
+        if "permission" not in said:
             problems.append(f"{opts.sentinel_user} may read the Sentinel's passwords")
     return verdict(problems, "it asks for a log-in and logs in itself")
 
