@@ -35,9 +35,10 @@ def require_as_declared(opts: Options, connection: Connection) -> None:
     found = [*differences(opts, connection), *refusals(connection)]
     if found:
         raise VerificationFailed(
-            f"The hidden replica is not as declared ({'; '.join(found)}): its primary may have been "
-            "taken over, or somebody changed it by hand. Look at the primary; then run backup.yml, "
-            f"and restart {opts.replica_service or 'the replica'}, which copies everything anew."
+            f"The hidden replica is not as declared ({'; '.join(found)}): its primary may have "
+            "been taken over, or somebody changed it by hand. Look at the primary; then run "
+            f"backup.yml, and restart {opts.replica_service or 'the replica'}, which copies "
+            "everything anew."
         )
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from . import commands
 
-
 _TOO_MANY = ("no", "such", "sub", "command")
 
 

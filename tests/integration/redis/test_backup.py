@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -372,3 +372,26 @@ def test_two_fingerprints_never_share_a_snapshot(site: Site) -> None:
     (found,) = fingerprint.fingerprint(site.target(), meanwhile)
     assert refused
     assert found.databases
+
+
+def test_a_replica_that_is_not_as_declared_gives_no_backup_that_counts(site: Site) -> None:
+    target = site.target(replica_settings={"appendfsync": "everysec"})
+
+    def take(kind: Literal["full", "log"]) -> None:
+        backup.take_backup(target, BackupRequest(kind=kind), lambda text: None)
+
+    take("full")
+    before = site.backups()
+    site.replica.run(("CONFIG", "SET", "appendfsync", "no"))
+    site.primary.run(("SET", "later", 1))
+    site.settle()
+    with pytest.raises(VerificationFailed, match="appendfsync is 'no' and not 'everysec'"):
+        take("full")
+    assert site.backups() == before
+    with pytest.raises(VerificationFailed, match="may have been taken over"):
+        take("log")  # what came in is stored all the same
+    with site.restored() as connection:
+        assert connection.ask("GET", "later") == b"1"
+    site.replica.run(("CONFIG", "SET", "appendfsync", "everysec"))
+    take("full")
+    assert len(site.backups()) == 2

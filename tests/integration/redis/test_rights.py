@@ -119,7 +119,7 @@ def test_who_watches_a_sentinel_gets_no_password_of_it(folder: Path, options: Op
         f"port 0\nunixsocket {socket}\nsentinel sentinel-user other\n"
         f"sentinel sentinel-pass the-secret\nuser monitor on nopass {rules}\n"
     )
-    argv = [options.server, file, "--sentinel"]
+    argv = [str(options.server), str(file), "--sentinel"]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as process:
         try:
             wait(socket.exists, "the Sentinel listens")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dbops.engines.redis import client, tampering
+from dbops.engines.redis import client, replica, tampering
 from dbops.engines.redis.client import Connection, text
 from dbops.engines.redis.options import Options
 from dbops.errors import VerificationFailed
@@ -58,6 +58,7 @@ def hidden(launch: Launch, folder: Path) -> tuple[Server, Options]:
 def _follow(connection: Connection, port: int) -> None:
     connection.ask("REPLICAOF", "127.0.0.1", port)
     wait(lambda: connection.ask("GET", "data") == b"1", "what the primary streamed is here")
+    wait(lambda: not replica.rewriting(connection), "the copy is in its files")
 
 
 def _users(connection: Connection) -> list[str]:

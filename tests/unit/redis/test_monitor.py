@@ -115,3 +115,17 @@ def test_a_server_that_loads_its_data_does_not_say_so_a_thousand_times() -> None
     said = {client.loaded({"loading_loaded_perc": f"{n / 100:.2f}"}) for n in range(10_001)}
     assert said == {f"loaded {n} %" for n in range(0, 101, 10)}
     assert client.loaded({}) == "loaded 0 %"
+
+
+@pytest.mark.parametrize(
+    ("info", "count"),
+    [
+        ({}, 0),
+        ({"errorstat_NOPERM": "count=3", "errorstat_ERR": "count=9"}, 3),
+        ({"errorstat_NOPERM": "count=3", "errorstat_WRONGPASS": "count=2"}, 5),
+        ({"acl_access_denied_auth": "1", "acl_access_denied_cmd": "4"}, 5),
+        ({"acl_access_denied_auth": "0", "errorstat_NOPERM": "count=3"}, 0),
+    ],
+)
+def test_refusals_are_counted_by_what_the_release_tells(info: dict[str, str], count: int) -> None:
+    assert member_metrics.denied(info) == count
