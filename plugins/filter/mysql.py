@@ -66,7 +66,7 @@ def reader(member: str, cluster: str, restart: bool) -> dict[str, Any]:
 
 
 def archive(member: str, folder: str) -> dict[str, str]:
-    """Return the folder for the binary log of ``member`` below a repository, as file_set takes it."""
+    """Return the folder of the binary log of ``member`` in a repository, as file_set takes it."""
     owner = "dbops-repository"
     return {"path": f"{folder}/binlog/{member}", "owner": owner, "group": owner, "mode": "0750"}
 
