@@ -57,6 +57,18 @@ def test_units_that_are_closed_pass(monkeypatch: pytest.MonkeyPatch, host: Host)
     assert judged(monkeypatch, host, dbops_a=1.4, dbops_b=2.5, demo=3.0).status == "pass"
 
 
+def test_a_drill_may_be_more_open_and_not_without_a_limit(
+    monkeypatch: pytest.MonkeyPatch, host: Host
+) -> None:
+    for level, status in ((3.4, "pass"), (3.6, "fail")):
+        answers = {
+            "systemctl list-unit-files": "dbops-drill-a.service static\n",
+            "systemd-analyze security": exposure(**{"dbops-drill-a": level, "demo": 1.0}),
+        }
+        answering(monkeypatch, answers)
+        assert host_controls.units(host).status == status
+
+
 @pytest.mark.parametrize("level", ["dbops_a", "dbops_b", "demo"])
 def test_an_open_unit_is_named(monkeypatch: pytest.MonkeyPatch, host: Host, level: str) -> None:
     found = judged(monkeypatch, host, **{"dbops_a": 1.0, "dbops_b": 1.0, "demo": 1.0, level: 8.5})
