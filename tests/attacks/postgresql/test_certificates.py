@@ -15,7 +15,7 @@ def _lists(site: Site, host: str, server: str, certificate: str) -> str:
         host,
         "mkdir -p /tmp/shown && cd /tmp/shown && "
         f"timeout 60 pgbackrest --config=/dev/null --stanza={CLUSTER} --log-path=/tmp/shown "
-        f"--lock-path=/tmp/shown --log-level-file=off --repo1-path=/ --repo1-host={server} "
+        f"--log-level-file=off --repo1-path=/ --repo1-host={server} "
         f"--repo1-host-type=tls --repo1-host-ca-file={_TLS}/ca.crt "
         f"--repo1-host-cert-file={_TLS}/{certificate}.crt "
         f"--repo1-host-key-file={_TLS}/{certificate}.key repo-ls etc 2>&1; "
