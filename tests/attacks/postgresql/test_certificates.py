@@ -13,12 +13,13 @@ def _lists(site: Site, host: str, server: str, certificate: str) -> str:
     """Return what pgBackRest's server on ``server`` says to ``certificate`` of ``host``."""
     return site.root(
         host,
-        "mkdir -p /tmp/shown && cd /tmp/shown && "
+        # pgBackRest wants a key that root shows to be closed to every group.
+        f"mkdir -p /tmp/shown && cd /tmp/shown && install -m 600 {_TLS}/{certificate}.key key && "
         f"timeout 60 pgbackrest --config=/dev/null --stanza={CLUSTER} --log-path=/tmp/shown "
         f"--log-level-file=off --repo1-path=/ --repo1-host={server} "
         f"--repo1-host-type=tls --repo1-host-ca-file={_TLS}/ca.crt "
         f"--repo1-host-cert-file={_TLS}/{certificate}.crt "
-        f"--repo1-host-key-file={_TLS}/{certificate}.key repo-ls etc 2>&1; "
+        "--repo1-host-key-file=/tmp/shown/key repo-ls etc 2>&1; "
         "echo; echo status $?; rm -r /tmp/shown",
     )
 
