@@ -155,7 +155,7 @@ def _days(moment: object) -> float:
 def drills(target: Target, scratch_dir: Path, interval_seconds: float | None) -> Iterator[Check]:
     """Check what a drill needs on this host, and how the last one ended."""
     yield headroom(scratch_dir, "scratch disk has room")
-    yield Check("isolation tool is installed", BWRAP.exists(), str(BWRAP), "run provision")
+    yield Check("isolation tool is installed", Path(BWRAP).exists(), BWRAP, "run provision")
     done = history.load(target)
     hint = "dbops drill run, then read its report"
     if not done:

@@ -13,14 +13,13 @@ import os
 import pwd
 import resource
 import sys
-from pathlib import Path
 from typing import Any
 
 from dbops.isolated import DEVICES, NAMESPACES, NOT_ISOLATED, SELF
 
-_INSIDE = Path(__file__).with_name("isolated.py")
-BWRAP = Path("/usr/bin/bwrap")
-_PYTHON = Path("/usr/bin/python3")
+_INSIDE = os.path.join(os.path.dirname(__file__), "isolated.py")
+BWRAP = "/usr/bin/bwrap"
+_PYTHON = "/usr/bin/python3"
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
@@ -30,7 +29,7 @@ def bubblewrap(scratch: str | None, handles: dict[str, int], env: dict[str, str]
     There is no ``/proc`` in the cell: a new one cannot be mounted where the host's is covered in
     parts, as it is in a confined unit, and the host's own would show its processes.
     """
-    argv = [str(BWRAP), "--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc"]
+    argv = [BWRAP, "--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc"]
     argv += ["--unshare-uts", "--unshare-cgroup-try", "--die-with-parent", "--new-session"]
     argv += ["--as-pid-1", "--clearenv", "--ro-bind", "/usr", "/usr"]
     for name in _LINKS:
@@ -67,10 +66,12 @@ def _open(path: str, flags: int) -> int:
 
 def _handles(account: pwd.struct_passwd, scratch: str | None) -> dict[str, int]:
     name, uid, gid = account.pw_name, account.pw_uid, account.pw_gid
+    with open(_INSIDE, encoding="utf-8") as file:
+        program = file.read()
     found = {
         "/etc/passwd": _data(f"{name}:x:{uid}:{gid}::/nonexistent:/usr/sbin/nologin\n"),
         "/etc/group": _data(f"{name}:x:{gid}:\n"),
-        SELF: _data(_INSIDE.read_text(encoding="utf-8")),
+        SELF: _data(program),
         "proc": _open("/proc", os.O_RDONLY),
     }
     return found if scratch is None else found | {"scratch": _open(scratch, os.O_PATH)}
@@ -108,7 +109,7 @@ def _enter(wish: dict[str, Any], program: list[str]) -> None:
     }
     _drop(account)
     argv = bubblewrap(scratch, handles, wish["env"])
-    argv += [str(_PYTHON), "-I", "-S", SELF, json.dumps(inside), "--", *program]
+    argv += [_PYTHON, "-I", "-S", SELF, json.dumps(inside), "--", *program]
     os.execve(BWRAP, argv, {})
 
 

@@ -200,7 +200,7 @@ def test_an_account_that_will_not_do_is_no_way_in(
 def test_without_bubblewrap_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(entering, "BWRAP", Path("/nowhere/bwrap"))
+    monkeypatch.setattr(entering, "BWRAP", "/nowhere/bwrap")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     wish = {"user": "nobody", "hosts": [], "scratch": str(SCRATCH), "env": {}}
 

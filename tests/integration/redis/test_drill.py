@@ -18,7 +18,7 @@ from tests.integration.redis.conftest import Launch
 from tests.integration.redis.site import Site, follow_primary_of
 from tests.integration.redis.test_content import DATA
 
-OUT_OF_REACH = {"hosts": {"db1": "10.255.255.1"}}
+OUT_OF_REACH = {"hosts": {"db1": "10.255.255.1"}, "drill_user": "nobody"}
 
 
 @pytest.fixture
