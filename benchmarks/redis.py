@@ -79,9 +79,11 @@ class Bench(Hosts):
         """Let the same replica save a snapshot and copy it to the same disk."""
         key = f"/etc/dbops/secrets/redis-{CLUSTER}-backup.password"
         ask = f"redis-cli -s {SOCKET} --user dbops_backup --no-auth-warning"
+        # The replica knows this command by a name of its own.
+        name = f"sed -n 's/^rename-command BGSAVE //p' /etc/dbops-redis/{CLUSTER}/commands.conf"
         return self.timed(
             REPOSITORY,
-            f"export REDISCLI_AUTH=$(cat {key}); {ask} BGSAVE; "
+            f"export REDISCLI_AUTH=$(cat {key}); {ask} $({name} | tr -d '\"'); "
             f"while {ask} INFO persistence | grep -q bgsave_in_progress:1; do sleep 0.05; done; "
             f"cp {HOME}/replica/dump.rdb /var/lib/dbops-repository/bare.rdb; "
             "sync -f /var/lib/dbops-repository/bare.rdb",
