@@ -211,3 +211,19 @@ def test_a_function_s_library_is_loaded_by_whom_it_was_given(launch: Launch) -> 
     with server.connect() as connection:
         about = by_name(connection.ask("ACL", "GETUSER", "app"))
         assert "-function" in text(about["commands"])
+
+
+def test_a_migration_s_account_copies_and_holds_writers(launch: Launch) -> None:
+    source = launch(port=True)
+    source.run(("SET", "data", 1))
+    with _login(source, "migrate", RIGHTS["migrate"]) as connection:
+        copy = launch(masteruser="migrate", masterauth="secret")
+        copy.follow(source)
+        assert copy.run(("GET", "data")) == [b"1"]
+        assert connection.ask("ROLE")[0] == b"master"
+        assert connection.info("replication")["connected_slaves"] == "1"
+        assert connection.ask("CLIENT", "PAUSE", 1000, "WRITE") == b"OK"
+        assert connection.ask("CLIENT", "UNPAUSE") == b"OK"
+        with pytest.raises(CommandFailed, match="permissions"):
+            connection.ask("GET", "data")
+    wait(lambda: copy.info("persistence")["aof_rewrite_in_progress"] == "0", "it is written")
