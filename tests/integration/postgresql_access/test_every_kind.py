@@ -199,3 +199,24 @@ def test_thousands_of_large_objects_take_seconds(cluster: Cluster) -> None:
     done = agree(cluster, **FLIGHTS)
     assert len(statements(done)) == MANY // 1000
     assert monotonic() - started < 30
+
+
+def test_large_objects_to_come_are_foretold_where_the_version_can(cluster: Cluster) -> None:
+    agree(cluster, **FLIGHTS)
+    rule = {"database": "flights", "owner": "app_owner", "objects": "large_objects", "role": "app"}
+    wanted = {**FLIGHTS, "default_privileges": [{**rule, "privileges": ["SELECT"]}]}
+    version = int(cluster.rows("SHOW server_version_num")[0][0]) // 10000
+    if version < 18:
+        assert "no default privileges on large objects" in refuse(cluster, **wanted)
+        return
+    cluster.run(
+        "ALTER DEFAULT PRIVILEGES FOR ROLE app_owner GRANT ALL ON LARGE OBJECTS TO watcher",
+        database="flights",
+    )
+    agree(cluster, **wanted)
+    cluster.run("SET ROLE app_owner", "SELECT lo_create(70009)", database="flights")
+    acl_now = "SELECT lomacl::text FROM pg_largeobject_metadata WHERE oid = 70009"
+    expected = [("{app_owner=rw/app_owner,app=r/app_owner}",)]
+    assert cluster.rows(acl_now, database="flights") == expected
+    agree(cluster, **wanted)
+    assert cluster.rows(acl_now, database="flights") == expected
