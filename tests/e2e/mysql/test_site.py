@@ -82,3 +82,14 @@ def test_a_restart_of_every_member_keeps_the_roles(whole: Site) -> None:
     whole.wait_whole()
     assert whole.primary() == primary
     whole.converged("replicate")
+
+
+def test_logs_are_where_they_are_said_to_be_after_a_rotation(site: Site) -> None:
+    """The package's logrotate moved the audit log away from under the server."""
+    host, path = site.replica(), "/var/log/mysql-audit/audit.log"
+    site.root(host, "command -v logrotate || apt-get install -qqy logrotate")
+    site.root(host, "logrotate -f /etc/logrotate.d/mariadb")
+    before = site.root(host, f"wc -l < {path}")
+    site.ask(host, "SELECT 1")
+    assert int(site.root(host, f"wc -l < {path}")) > int(before)
+    site.root(host, "test -e /var/log/mysql/error.log && test -e /var/log/mysql/slow.log")
