@@ -73,6 +73,10 @@ data_version:
   description: Major version that the data directory was made by.
   type: int
   returned: always
+closed_to_group:
+  description: Whether O(data_dir) was made so that no group can read it.
+  type: bool
+  returned: always
 running:
   description: Whether the postmaster of this data directory is alive.
   type: bool
@@ -255,6 +259,7 @@ def gather(module: AnsibleModule) -> dict[str, Any]:
         "version": version,
         "initialized": data_version is not None,
         "data_version": int(data_version) if data_version and data_version.isdigit() else None,
+        "closed_to_group": data_version is not None and os.stat(data_dir).st_mode & 0o050 != 0o050,
         "running": postmaster_alive(data_dir),
         "accepting": False,
         "problem": None,

@@ -23,6 +23,7 @@ _PARTS: dict[str, tuple[Lines, ...]] = {
     ),
     "repository": (
         checks_repository.directories,
+        checks_repository.tool,
         checks_repository.servers,
         checks_repository.stanza,
         checks_repository.attempts,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from dbops import checking
+from dbops import checking, sealing
 from dbops.contract import Check
 from dbops.engines.postgresql import catalogue, client, pgbackrest, retention
 from dbops.engines.postgresql.checks_member import archiver
@@ -15,11 +17,40 @@ from dbops.errors import Unreachable
 from dbops.runner import Command, capture
 from dbops.targets import Target
 
+SEAL_SECONDS = 60
+
 
 def directories(target: Target, opts: Options) -> Iterator[Check]:
     """The repository's owner and mode, and the room on its disk."""
     yield checking.private(opts.repo_path, "repository is private", opts.os_user)
     yield checking.headroom(opts.repo_path, "repository disk has room")
+
+
+def tool(target: Target, opts: Options) -> Iterator[Check]:
+    """That nobody but its account can stop pgBackRest, mislead its log, or change old log."""
+    found = [opts.lock_path / f"{n}.stop" for n in (opts.stanza, "all")]
+    stopped = ", ".join(str(path) for path in found if os.path.lexists(path))
+    hint = "if nobody of you stopped it, find out who did; then run pgbackrest start"
+    yield Check("pgBackRest is not stopped", not stopped, stopped, hint)
+    for path, name in ((opts.lock_path, "locks"), (opts.log_path, "logs")):
+        yield checking.private(path, f"pgBackRest's {name} are its own", opts.os_user)
+    links = [str(path) for path in sorted(opts.log_path.glob("*")) if path.is_symlink()]
+    yield Check("pgBackRest's logs are no links", not links, ", ".join(links), "remove them")
+    yield _sealed(opts)
+
+
+def _sealed(opts: Options) -> Check:
+    name = "archived log is sealed"
+    try:
+        seal = sealing.run(
+            str(opts.repo_path / "archive"), opts.gate_user, opts.os_user, take=False
+        )
+    except (KeyError, OSError) as error:
+        return Check(name, False, f"cannot be looked at: {error}", "run provision")
+    old = time.time() - SEAL_SECONDS
+    odd = [f"{one.path!a} ({one.reason})" for one in seal.odd if one.changed < old]
+    hint = "look at pgbackrest-seal.timer; remove what does not belong there"
+    return Check(name, not odd, "; ".join(odd[:5]), hint)
 
 
 def servers(target: Target, opts: Options) -> Iterator[Check]:

@@ -65,6 +65,9 @@ class Options(EngineOptions):
     ca_file: Path | None = None
     database: str = "postgres"
     repo_path: Path = Path("/var/lib/pgbackrest")
+    lock_path: Path = Path("/run/pgbackrest")
+    log_path: Path = Path("/var/log/pgbackrest")
+    gate_user: str = "pgbackrest-gate"
     schedule_interval_seconds: dict[Kind, float] = Field(default_factory=dict)
     minimum_redundancy: int = Field(default=1, ge=0)
     drill_interval_seconds: float | None = None

@@ -21,6 +21,7 @@ from dbops.runner import Command, Completed, capture, mask
 
 LABEL = re.compile(r"\d{8}-\d{6}F(?:_\d{8}-\d{6}[DI])?")
 _ERROR = re.compile(r"ERROR: \[(\d{3})\]: (.*)", re.DOTALL)
+_REMOTE = re.compile(r"raised from remote-\d+ \w+ protocol on '([^']+)'")
 _HINT = re.compile(r"^\s*HINT: ", re.MULTILINE)
 _LOG = re.compile(r"(?:[\d-]{10} [\d:.]{12} )?P\d+\s+(INFO|WARN|ERROR|ASSERT): (.*)")
 _BENIGN = re.compile(
@@ -167,6 +168,8 @@ def explain(code: int, text: str, verb: str) -> DbopsError:
             "The repository cannot be decrypted: the cipher passphrase in pgBackRest's "
             "configuration is not the one that the stanza was created with."
         )
+    if code == 62 or "stop file exists" in text:
+        return _stopped(text, words)
     if "expected value" in text and "greeting" in text:
         return ConfigError(
             "pgBackRest has different versions on this host and on the repository host: "
@@ -177,7 +180,7 @@ def explain(code: int, text: str, verb: str) -> DbopsError:
             "The repository holds no such stanza: check repo1-path and the stanza's name, "
             "or run the backup play to create it."
         )
-    if code in (49, 62, 63, 103, 121, 124, 125) or re.search(
+    if code in (49, 63, 103, 121, 124, 125) or re.search(
         r"unable to connect|Connection (refused|reset)|timeout after|unable to get address"
         r"|TLS error|HostConnect|ServiceError",
         text,
@@ -189,6 +192,15 @@ def explain(code: int, text: str, verb: str) -> DbopsError:
             f"kept; look at the archiver's log on the primary: {words}."
         )
     return CommandFailed(f"pgbackrest {verb} failed (error {code}): {words}.")
+
+
+def _stopped(text: str, words: str) -> DbopsError:
+    found = _REMOTE.search(text)
+    where = found[1] if found else "this host"
+    return CommandFailed(
+        f"pgBackRest was stopped by hand on {where}: {words}; let it go on there with "
+        "'pgbackrest start', as the account that it runs under."
+    )
 
 
 def _printable(text: str) -> str:

@@ -44,6 +44,11 @@ def plan_restore(target: Target, request: RestoreRequest) -> Plan:
         *aside.stop_service(opts.service),
         *aside.make_room(data_dir, former if occupied else None, _refuse_running, opts.os_user),
         _restore(opts, data_dir, way, kept),
+        Command(
+            ("chmod", "-R", "g+rX", str(data_dir)),
+            title="let pgBackRest's server read it, which has the group",
+            user=opts.os_user if os.geteuid() == 0 else None,
+        ),
         Action(
             f"remove standby.signal from {data_dir}, so that the server opens for writing",
             partial(_remove_standby_signal, data_dir),

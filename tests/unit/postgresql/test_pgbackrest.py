@@ -152,3 +152,11 @@ def test_the_command_never_carries_the_passphrase(tmp_path: Path) -> None:
     assert command.argv[0] == "pgbackrest"
     assert not any("cipher" in argument for argument in command.argv)
     assert json.dumps(command.argv).count("log-level-console") == 1
+
+
+def test_a_stop_file_is_blamed_on_the_host_that_has_it() -> None:
+    here = pgbackrest.explain(62, "stop file exists for stanza flights", "backup")
+    assert str(here).startswith("pgBackRest was stopped by hand on this host: stop file exists")
+    text = "raised from remote-0 tls protocol on 'backup1': stop file exists for all stanzas"
+    assert "stopped by hand on backup1" in str(pgbackrest.explain(62, text, "archive-push"))
+    assert here.exit_status == 5
