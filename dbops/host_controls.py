@@ -34,6 +34,8 @@ _ACCOUNTS = (
     "postgres", "redis", "valkey",
 )  # fmt: skip
 _ALONE = ("dbops-drill", "dbops-reader", "dbops-stream", "pgbackrest-gate")
+_AGENTS = ("agent", "exporter")
+"""Keys of the agent's own: its group has the servers' accounts, whose keys open as much."""
 _USAGE = bytes.fromhex("0603551d25")  # id-ce-extKeyUsage, RFC 5280
 _PURPOSE = bytes.fromhex("06082b060105050703")  # id-kp, whose next byte says which
 
@@ -139,7 +141,7 @@ def _key(path: Path) -> list[str]:
     problems = []
     if about.st_uid != 0 or mode & ~0o640:
         problems.append(f"{path} has owner {about.st_uid} and mode {mode:04o}")
-    if mode & stat.S_IRGRP and len(readers) > 1:
+    if mode & stat.S_IRGRP and len(readers) > 1 and path.stem not in _AGENTS:
         problems.append(f"{path} is read by {', '.join(sorted(readers))}")
     return problems
 
