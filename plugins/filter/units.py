@@ -30,7 +30,7 @@ _CLOSED = {
     "SystemCallFilter": "@system-service ~@privileged ~@resources",
     "SystemCallErrorNumber": "EPERM",
     "NoExecPaths": "/",
-    "ExecPaths": "/usr /lib /lib64 /opt/dbops",
+    "ExecPaths": "/usr /lib -/lib64 -/opt/dbops",
 }
 
 
