@@ -114,8 +114,13 @@ def check_tools(scratch: Scratch, amcheck: bool) -> None:
 
 
 def check_version(scratch: Scratch, wanted: str) -> None:
-    """Raise ConfigError unless the programs here are of the major version ``wanted``."""
-    said = scratch.tool("postgres", "--version", limit=30).stdout
+    """Raise ConfigError unless the programs here are of the major version ``wanted``.
+
+    Nothing is restored yet, so no cell is needed.
+    """
+    argv = (str(scratch.bin_dir / "postgres"), "--version")
+    request = runner.Command(argv, user=scratch.cell.user, timeout_seconds=30)
+    said = runner.capture(request).stdout
     match = re.search(r"PostgreSQL\) (\d+)", said)
     here = match[1] if match else "unknown"
     if here != wanted:
