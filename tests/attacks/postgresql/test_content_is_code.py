@@ -87,6 +87,12 @@ _PLANTS = {
 }
 
 
+@pytest.fixture
+def whole(site: Site) -> Site:
+    site.heal()
+    return site
+
+
 @contextmanager
 def _planted(site: Site, statements: tuple[str, ...]) -> Iterator[psycopg.Connection[object]]:
     with psycopg.connect(site.dsn("flights_owner"), autocommit=True) as connection:
