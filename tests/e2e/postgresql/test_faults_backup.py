@@ -138,15 +138,17 @@ def test_the_repository_s_host_away_for_a_while_costs_no_log(load: Load) -> None
 
 @contextmanager
 def wrong_passphrase(site: Site) -> Iterator[None]:
-    """Let the repository host have another passphrase than the repository was made with."""
+    """Let every host have another passphrase than the repository was made with."""
     change = (
         f"cp -a {_CONFIG} {_CONFIG}.kept; sed -i 's/^repo1-cipher-pass=.*/repo1-cipher-pass=x/'"
     )
-    site.root("backup1", f"{change} {_CONFIG}; systemctl restart pgbackrest-gate")
+    for host in site.hosts:
+        site.root(host, f"{change} {_CONFIG}")
     try:
         yield
     finally:
-        site.root("backup1", f"mv {_CONFIG}.kept {_CONFIG}; systemctl restart pgbackrest-gate")
+        for host in site.hosts:
+            site.root(host, f"mv {_CONFIG}.kept {_CONFIG}")
 
 
 def test_a_wrong_passphrase_is_said_so_and_changes_nothing(load: Load) -> None:
