@@ -18,14 +18,17 @@ _DECOY = "precious log of another member"
 
 @pytest.fixture
 def other(site: Site) -> Iterator[tuple[Site, str, str]]:
-    """The fleet, its replica, and a decoy in the primary's archive; whole again afterwards."""
+    """The fleet, its replica, and a decoy in the primary's archive; whole again afterwards.
+
+    The decoy is no log by its name: it would be found damaged.
+    """
     primary, replica = site.primary(), site.replica()
     place = f"{_ARCHIVE}/{primary}/decoy"
     site.root(
         "backup3",
         f"install -d -o dbops-repository -g dbops-repository {place} && "
-        f"echo {shlex.quote(_DECOY)} > {place}/decoy.000009 && "
-        f"chown dbops-repository: {place}/decoy.000009",
+        f"echo {shlex.quote(_DECOY)} > {place}/precious.txt && "
+        f"chown dbops-repository: {place}/precious.txt",
     )
     yield site, replica, place
     site.root(replica, "systemctl stop rogue; systemctl start mariadb", ok=False)
@@ -55,9 +58,9 @@ def test_a_name_leads_into_no_other_member_s_archive(other: tuple[Site, str, str
     site, replica, place = other
     unit = f"dbops-binlog-{CLUSTER}@{replica}"
     primary = site.primary()
-    _run(site, replica, f"../../{primary}/decoy/decoy.000009")
+    _run(site, replica, f"../../{primary}/decoy/precious.txt")
     wait(lambda: "Read-only file system" in _log(site, replica), 60, f"{unit} is refused")
-    assert site.root("backup3", f"cat {place}/decoy.000009") == _DECOY
+    assert site.root("backup3", f"cat {place}/precious.txt") == _DECOY
     assert site.take("log").status == 0
     arrives = {one["name"]: one["ok"] for one in site.checks("backup3")}
     assert arrives[f"binary log of {primary} arrives"]
@@ -66,7 +69,9 @@ def test_a_name_leads_into_no_other_member_s_archive(other: tuple[Site, str, str
 def test_a_damaged_log_is_fetched_anew_and_stops_no_other_s(other: tuple[Site, str, str]) -> None:
     site, replica, _ = other
     newest = site.root("backup3", f"ls {_ARCHIVE}/{replica}/*/binlog.* | tail -1")
-    site.root("backup3", f"head -c 100 /dev/zero >> {newest}")
+    # The reader is held, or it would write the next events over the damage.
+    held = f"pkill -STOP -f 'mariadb-binlog.*{replica}'"
+    site.root("backup3", f"{held}; head -c 100 /dev/zero >> {newest}")
     assert site.take("log").status == 0
     session = f"ls -d {_ARCHIVE}/{replica}/*Z/ | tail -1"
     before = newest.rsplit("/", 1)[0] + "/"
