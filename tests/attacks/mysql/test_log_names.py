@@ -75,7 +75,8 @@ def test_a_damaged_log_is_fetched_anew_and_stops_no_other_s(other: tuple[Site, s
     assert site.take("log").status == 0
     session = f"ls -d {_ARCHIVE}/{replica}/*Z/ | tail -1"
     before = newest.rsplit("/", 1)[0] + "/"
-    wait(lambda: site.root("backup3", session) != before, 60, "a new session")
+    # A reader that fetches nothing although there is more is given a minute.
+    wait(lambda: site.root("backup3", session) != before, 120, "a new session")
     wait(lambda: all(one["ok"] for one in site.checks("backup3") if "arrives" in one["name"]), 60,
          "both logs arrive")  # fmt: skip
 
