@@ -277,7 +277,7 @@ MYSQL = Flavor(
     server="/usr/sbin/mysqld",
     client="/usr/bin/mysql",
     reader="/usr/bin/mysqlbinlog",
-    streams={"full": "base.sql.zst"},
+    streams={"full": "base.parts.zst"},
     private=(
         *_PRIVATE,
         "--super-read-only=0",

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dbops import handles, runner, scratch
 from dbops.contract import Progress
-from dbops.engines.mysql import archive, client, gtid, replay, server
+from dbops.engines.mysql import archive, client, gtid, loading, recreate, replay, server
 from dbops.engines.mysql.backup import LOG
 from dbops.engines.mysql.chain import File
 from dbops.engines.mysql.destination import Way
@@ -36,7 +36,6 @@ _UNPACKED = '/usr/bin/zstd --quiet --decompress --stdout | exec "$@"'
 _LEFT_BY_TOOL = ("xtrabackup_*", "mariadb_backup_*", "backup-my.cnf", "ib_buffer_pool")
 _POSITIONS = ("xtrabackup_binlog_info", "mariadb_backup_binlog_info")
 _INCREMENT = "increment"
-_PACKET = "1073741824"
 
 
 def fetch_log(repo: Repository, way: Way, folder: Path, tell: Progress) -> Path:
@@ -113,7 +112,7 @@ def _loaded(
     _check(server.initialize(at), tell)
     with server.running(at, limit), at.connect() as connection:
         # Open before the dump brings accounts of its own, which count from the flush on.
-        _feed(repo, entry, at, _client(at), "loading the dump", tell)
+        recreate.make(connection, loading.load(repo, entry, at, work, tell))
         client.rows(connection, "FLUSH LOCAL PRIVILEGES")
         for statement in at.accounts() if at.cell is not None else ():
             client.rows(connection, statement)
@@ -142,23 +141,6 @@ def _feed(
         raise VerificationFailed(
             f"Backup {entry.backup_id} lacks its stream {packed}: was it made by {at.flavor.title}?"
         )
-
-
-def _client(at: Server) -> tuple[str, ...]:
-    """Return the program that carries a dump out; it ends at the first statement that fails.
-
-    The dump is text that users' definitions are part of, so whoever reads it has no rights.
-    """
-    return (
-        at.flavor.client,
-        "--no-defaults",
-        f"--socket={at.socket}",
-        f"--user={at.account}",
-        "--binary-mode",
-        "--local-infile=0",
-        "--default-character-set=utf8mb4",
-        f"--max-allowed-packet={_PACKET}",
-    )
 
 
 def _elsewhere(here: Position, manifest: Manifest) -> VerificationFailed:

@@ -3,7 +3,8 @@
 It is the forced command of the stream account's key, so its only input is a line that a stranger
 may have chosen: ``full`` or ``incremental LSN``, with ``zstd`` after it for a compressed stream, or
 ``info``, and nothing else. The tool's log goes to standard error, its stream to standard output.
-What is *not* here: who calls (:mod:`.backup`).
+Before a dump come the programs that it is taken without. What is *not* here: who calls
+(:mod:`.backup`), and what programs are (:mod:`.programs`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,16 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from io import BufferedIOBase
 from pathlib import Path
 from typing import IO
+
+import pymysql
+
+from dbops.engines.mysql import client, programs
+from dbops.engines.mysql.client import Connection
+from dbops.errors import DbopsError
 
 CONFIG = Path("/etc/mysql/dbops.cnf")
 SOCKET = Path("/run/mysqld/mysqld.sock")
@@ -48,7 +56,7 @@ _NOT_DUMPED = (
     "slow_log",
 )
 _POSITION = re.compile(rb"SET @@GLOBAL\.GTID_PURGED=/\*!80000 '\+'\*/ '([^']*)'")
-_END = b"-- Dump completed"
+_END = b"SET SQL_NOTES=@OLD_SQL_NOTES"
 _HEAD_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 16
 _PIPE_BYTES = 1 << 20
@@ -69,13 +77,45 @@ class Tool:
     """A flavour's tool: where it may be, what it is told, and how its stream is passed on.
 
     ``tell`` returns None for what it cannot do. ``relay`` is given the files that the stream comes
-    from and goes to, and returns how many bytes it was and whether it is whole.
+    from and goes to, and what goes ahead of it, and returns how many bytes it was and whether it is
+    whole. ``ahead`` makes what the tool does not say, and holds it true until the tool has begun.
     """
 
     asked: str
     places: tuple[Path, ...]
     tell: Callable[[str, Given], tuple[str, ...] | None]
-    relay: Callable[[int, int], tuple[int, bool]]
+    relay: Callable[[int, int, Ahead], tuple[int, bool]]
+    ahead: Callable[[Given], Ahead]
+
+
+@dataclass
+class Ahead:
+    """What goes ahead of a tool's stream, and the connection that holds writers meanwhile."""
+
+    text: bytes = b""
+    holding: Connection | None = None
+
+    def release(self) -> None:
+        """Let writers go on."""
+        if self.holding is not None:
+            self.holding.close()
+            self.holding = None
+
+
+def _nothing(given: Given) -> Ahead:
+    return Ahead()
+
+
+def _programs(given: Given) -> Ahead:
+    """Read the programs while nobody can change them, and hold that until the dump has begun.
+
+    The global read lock, and not that of instances: a statement that waits for the latter has begun
+    already, and mysqldump, which wants the former, would wait for it.
+    """
+    connection = client.over(given.socket, given.user, 0)
+    client.rows(connection, "FLUSH LOCAL TABLES")
+    client.rows(connection, "FLUSH TABLES WITH READ LOCK")
+    return Ahead(programs.pack(programs.collect(connection)), connection)
 
 
 def _mariadb(asked: str, given: Given) -> tuple[str, ...] | None:
@@ -104,9 +144,13 @@ def _mysql(asked: str, given: Given) -> tuple[str, ...] | None:
         # Writers are held while the snapshot is opened, so that the GTID is exactly its own.
         "--source-data=2",
         "--set-gtid-purged=ON",
-        "--routines",
-        "--events",
-        "--triggers",
+        # Their text is users' own: it goes ahead of the dump, where nothing takes it apart.
+        "--skip-routines",
+        "--skip-events",
+        "--skip-triggers",
+        "--ignore-views",
+        # They name what users named.
+        "--skip-comments",
         "--hex-blob",
         "--default-character-set=utf8mb4",
         "--max-allowed-packet=1G",
@@ -114,7 +158,7 @@ def _mysql(asked: str, given: Given) -> tuple[str, ...] | None:
     )
 
 
-def _move(source: int, sink: int) -> tuple[int, bool]:
+def _move(source: int, sink: int, ahead: Ahead) -> tuple[int, bool]:
     """Move a stream on inside the kernel; whether it is whole is the tool's to say."""
     size = 0
     while count := os.splice(source, sink, _PIPE_BYTES):
@@ -122,9 +166,9 @@ def _move(source: int, sink: int) -> tuple[int, bool]:
     return size, True
 
 
-def _watch(source: int, sink: int) -> tuple[int, bool]:
+def _watch(source: int, sink: int, ahead: Ahead) -> tuple[int, bool]:
     """Pass a dump on, and say at its end which GTID it is at and that it is whole."""
-    seen = Passed()
+    seen = Passed(ahead=ahead)
     dump = os.fdopen(source, "rb", closefd=False)
     with dump, os.fdopen(sink, "wb", closefd=False) as out:
         seen.all(dump, out)
@@ -136,18 +180,25 @@ def _watch(source: int, sink: int) -> tuple[int, bool]:
     return seen.size, seen.whole
 
 
-def _run(argv: tuple[str, ...], tool: Tool, sink: int) -> int:
+def _run(argv: tuple[str, ...], tool: Tool, sink: int, given: Given) -> int:
     """Run the tool, pass its stream on to ``sink``, and say at its end how long it was.
 
     Like becoming a tool this is outside the runner, which has no part on this end of the stream.
     """
+    try:
+        ahead = tool.ahead(given)
+    except (DbopsError, pymysql.Error) as error:
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        return _FAILED
     ours, theirs = _pipe()
     child = _spawn(argv, theirs, 1)
     size, whole = 0, False
     try:
-        size, whole = tool.relay(ours, sink)
+        size, whole = tool.relay(ours, sink, ahead)
     except BrokenPipeError:
         os.kill(child, signal.SIGTERM)
+    finally:
+        ahead.release()
     os.close(ours)
     if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 or not whole:
         return _FAILED
@@ -155,11 +206,17 @@ def _run(argv: tuple[str, ...], tool: Tool, sink: int) -> int:
     return 0
 
 
-def _run_packed(argv: tuple[str, ...], tool: Tool) -> int:
+def _sentence(error: Exception) -> str:
+    if isinstance(error, pymysql.Error):
+        return f"The server does not show its programs: {client.reason(error)}."
+    return str(error)
+
+
+def _run_packed(argv: tuple[str, ...], tool: Tool, given: Given) -> int:
     """Run the tool, its stream compressed on the way."""
     ours, theirs = _pipe()
     packer = _spawn(PACKER, ours, 0)
-    status = _run(argv, tool, theirs)
+    status = _run(argv, tool, theirs, given)
     os.close(theirs)
     packed = os.waitstatus_to_exitcode(os.waitpid(packer, 0)[1])
     return status or (0 if packed == 0 else _FAILED)
@@ -190,12 +247,17 @@ class Passed:
     head: bytes = b""
     tail: bytes = b""
     size: int = 0
+    ahead: Ahead = field(default_factory=Ahead)
 
-    def all(self, source: IO[bytes], sink: IO[bytes]) -> None:
-        """Copy all there is."""
-        while piece := source.read(_PIECE_BYTES):
+    def all(self, source: BufferedIOBase, sink: IO[bytes]) -> None:
+        """Copy all, after what goes ahead: a dump that says its GTID is in its snapshot."""
+        sink.write(self.ahead.text)
+        self.size += len(self.ahead.text)
+        while piece := source.read1(_PIECE_BYTES):
             if len(self.head) < _HEAD_BYTES:
                 self.head += piece
+            if self.ahead.holding and (self.position or len(self.head) >= _HEAD_BYTES):
+                self.ahead.release()
             self.tail = (self.tail + piece)[-200:]
             self.size += len(piece)
             sink.write(piece)
@@ -219,8 +281,9 @@ TOOLS = {
         (Path("/usr/bin/mariadb-backup"), Path("/usr/bin/mariabackup")),
         _mariadb,
         _move,
+        _nothing,
     ),
-    "mysql": Tool("'full' or 'info'", (Path("/usr/bin/mysqldump"),), _mysql, _watch),
+    "mysql": Tool("'full' or 'info'", (Path("/usr/bin/mysqldump"),), _mysql, _watch, _programs),
 }
 
 
@@ -252,7 +315,7 @@ def main(words: Sequence[str] | None = None) -> int:
     asked = line.removesuffix(_PACKED)
     packed = asked != line
     found = arguments(asked, given) if given else None
-    if found is None or (packed and asked == _INFO):
+    if given is None or found is None or (packed and asked == _INFO):
         print(f"Refused: ask for {tool.asked}.", file=sys.stderr)
         return _REFUSED
     place = next((path for path in tool.places if path.exists()), tool.places[0])
@@ -263,7 +326,9 @@ def main(words: Sequence[str] | None = None) -> int:
     argv = (str(place), *found)
     if asked == _INFO:
         os.execve(argv[0], argv, _ENVIRONMENT)
-    return _run_packed(argv, tool) if packed else _run(argv, tool, sys.stdout.fileno())
+    if packed:
+        return _run_packed(argv, tool, given)
+    return _run(argv, tool, sys.stdout.fileno(), given)
 
 
 if __name__ == "__main__":
