@@ -56,8 +56,8 @@ class Command:
 
     ``user`` drops privileges to that account when dbops runs as root. ``env`` is added to a
     minimal environment (``PATH``, ``LANG=C.UTF-8``, ``HOME`` of the account). Secrets must not
-    be in ``argv``: pass files, ``env`` or ``stdin``. With ``output_bytes``, :func:`capture` ends
-    a command that writes more than that on either output.
+    be in ``argv``: pass files, ``env`` or ``stdin``. With ``output_bytes``, :func:`capture` and
+    :func:`pipe` end a command that writes more than that on an output which dbops reads.
     """
 
     argv: tuple[str, ...]
@@ -276,14 +276,19 @@ def _bounded(process: subprocess.Popen[str], command: Command) -> tuple[str, str
         if reader.is_alive():
             raise subprocess.TimeoutExpired(command.argv[0], limit_seconds or 0.0)
     if too_much.is_set():
-        name = command.title or command.argv[0]
-        raise CommandFailed(f"{name} wrote more than {limit:,} bytes and was ended.")
+        raise _too_much(command)
     return "".join(kept[0]), "".join(kept[1])
+
+
+def _too_much(command: Command) -> CommandFailed:
+    name, limit = command.title or command.argv[0], command.output_bytes or 0
+    return CommandFailed(f"{name} wrote more than {limit:,} bytes and was ended.")
 
 
 def _stream(process: subprocess.Popen[str], command: Command, on_line: OnLine) -> tuple[str, str]:
     _feed(process, command)
-    stdout, stderr = _gather([process], (process.stdout, process.stderr), command, on_line)
+    outputs = [(process.stdout, command), (process.stderr, command)]
+    stdout, stderr = _gather([process], outputs, command, on_line)
     return stdout, stderr
 
 
@@ -302,23 +307,32 @@ def _feed(process: subprocess.Popen[str], command: Command) -> None:
 
 def _gather(
     processes: Sequence[subprocess.Popen[str]],
-    outputs: Sequence[IO[str] | None],
+    outputs: Sequence[tuple[IO[str] | None, Command]],
     command: Command,
     on_line: OnLine,
 ) -> list[str]:
-    """Return all that is written to ``outputs``, once they are closed and the processes ended."""
-    lines: queue.SimpleQueue[tuple[int, str | None]] = queue.SimpleQueue()
+    """Return all that is written to ``outputs``, once they are closed and the processes ended.
+
+    Each is given with the command that writes it; CommandFailed for more than that one allows.
+    """
+    lines: queue.SimpleQueue[tuple[int, str | CommandFailed | None]] = queue.SimpleQueue()
     kept: list[list[str]] = [[] for _ in outputs]
 
-    def read(number: int, output: IO[str]) -> None:
+    def read(number: int, output: IO[str], writer: Command) -> None:
+        size, most = 0, writer.output_bytes
         with contextlib.suppress(ValueError, OSError):
-            for line in output:
+            # A line may be without end, too.
+            while line := output.readline(-1 if most is None else most + 1 - size):
+                size += len(line)
+                if most is not None and size > most:
+                    lines.put((number, _too_much(writer)))
+                    return
                 lines.put((number, line))
         lines.put((number, None))
 
-    for number, output in enumerate(outputs):
+    for number, (output, writer) in enumerate(outputs):
         assert output is not None
-        threading.Thread(target=read, args=(number, output), daemon=True).start()
+        threading.Thread(target=read, args=(number, output, writer), daemon=True).start()
     limit = command.timeout_seconds
     deadline = None if limit is None else time.monotonic() + limit
     open_outputs = len(outputs)
@@ -327,6 +341,8 @@ def _gather(
             number, line = lines.get(timeout=_left(deadline))
         except queue.Empty:
             raise subprocess.TimeoutExpired(command.argv[0], limit or 0.0) from None
+        if isinstance(line, CommandFailed):
+            raise line
         if line is None:
             open_outputs -= 1
         else:
@@ -359,7 +375,7 @@ def pipe(
     threading.Thread(target=_let_break, args=(feeding, eating)).start()
     limited = [c for c in (producer, consumer) if c.timeout_seconds is not None]
     strict = min(limited, key=lambda c: c.timeout_seconds or 0.0, default=producer)
-    outputs = (feeding.stderr, eating.stdout, eating.stderr)
+    outputs = ((feeding.stderr, producer), (eating.stdout, consumer), (eating.stderr, consumer))
     try:
         _feed(feeding, producer)
         said = _gather((feeding, eating), outputs, strict, on_line or (lambda line: None))

@@ -145,3 +145,22 @@ def test_an_absent_program_leaves_nothing_running() -> None:
         runner.pipe(Command(("/no/such/program",)), Command(("/bin/cat",)))
     with pytest.raises(ConfigError, match="not installed"):
         runner.pipe(Command(("/bin/cat",)), Command(("/no/such/program",)))
+
+
+@pytest.mark.parametrize("said", ["yes", "yes >&2", "cat /dev/zero", "cat /dev/zero >&2"])
+def test_what_a_consumer_says_is_bounded(said: str) -> None:
+    consumer = Command(("/bin/sh", "-c", said), title="loading", output_bytes=100_000)
+    with pytest.raises(CommandFailed, match=r"^loading wrote more than 100,000 bytes"):
+        runner.pipe(shell("echo x"), consumer)
+
+
+def test_what_a_producer_logs_is_bounded() -> None:
+    producer = Command(("/bin/sh", "-c", "yes >&2"), title="streaming", output_bytes=100_000)
+    with pytest.raises(CommandFailed, match=r"^streaming wrote more than 100,000 bytes"):
+        runner.pipe(producer, shell("cat"), lambda line: None)
+
+
+def test_a_streamed_command_is_bounded_too() -> None:
+    command = Command(("/usr/bin/yes",), title="a tool", output_bytes=100_000)
+    with pytest.raises(CommandFailed, match=r"^a tool wrote more than 100,000 bytes"):
+        runner.check(command, lambda line: None)
