@@ -12,6 +12,11 @@ import re
 import sys
 from typing import IO
 
+STATUS = 93
+WORDS = (
+    "the backup was made by an earlier version, and a routine, trigger or event in it may not come "
+    "back as it was written; restore a newer backup"
+)
 _PIECE_BYTES = 1 << 20
 _OVERLAP = 64
 _MARGIN = 32
@@ -33,42 +38,35 @@ def copy(source: IO[bytes], sink: IO[bytes]) -> None:
 
     A dump without programs is passed on whatever it holds: all that is in it was quoted.
     """
-    held, doubt, programs = b"", False, False
+    held, begin, doubt, programs = b"", 0, False, False
     while piece := source.read(_PIECE_BYTES):
         held += piece
         programs = programs or _BEGIN in held
-        doubt = doubt or _doubtful(held, len(held) - _MARGIN)
+        end = max(begin, len(held) - _MARGIN)
+        doubt = doubt or _doubtful(held, begin, end)
         if doubt and programs:
             raise Misleading
         sink.write(held[:-_OVERLAP])
+        begin = end - len(held[:-_OVERLAP])
         held = held[-_OVERLAP:]
-    if programs and _doubtful(held, len(held)):
+    if programs and _doubtful(held, begin, len(held)):
         raise Misleading
     sink.write(held)
     sink.flush()
 
 
-def _doubtful(text: bytes, end: int) -> bool:
-    """Tell whether something doubtful begins before ``end``; what it is may need what follows."""
+def _doubtful(text: bytes, begin: int, end: int) -> bool:
+    """Tell whether something doubtful begins there; what it is may need what stands around it."""
     found = (match.start() for match in _DOUBTFUL.finditer(text))
-    return any(place < end and not _OWN.match(text, place) for place in found)
+    return any(begin <= place < end and not _OWN.match(text, place) for place in found)
 
 
 def main() -> int:
-    """Copy standard input to standard output; return the status."""
+    """Copy standard input to standard output; return the status, STATUS when it is misleading."""
     try:
         copy(sys.stdin.buffer, sys.stdout.buffer)
     except Misleading:
-        print(
-            "The backup was made by an earlier version, and a routine, trigger or event in it may "
-            "not come back as it was written: restore a newer backup.",
-            file=sys.stderr,
-        )
-        return 1
+        return STATUS
     except BrokenPipeError:
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -27,6 +27,13 @@ FORMER = ("base.sql.zst", "base.sql")
 _KEPT = "programs"
 _PACKET = "1073741824"
 _TITLE = "loading the dump"
+_GATE = "from dbops.engines.mysql import former; raise SystemExit(former.main())"
+# The client, given half a dump, has words of its own: these come after them.
+_JUDGED = (
+    '; found=("${PIPESTATUS[@]}"); for one in "${found[@]}"; do '
+    f"(( one != {former.STATUS} )) || {{ echo '{former.WORDS}' >&2; exit 1; }}; done; "
+    'for one in "${found[@]}"; do (( one == 0 )) || exit "$one"; done'
+)
 _UNPACK = "/usr/bin/zstd --quiet --decompress --stdout"
 # bash reads a pipe byte by byte to the end of a line, and head no further than it is told.
 _PARTED = (
@@ -71,9 +78,9 @@ def _load_former(repo: Repository, entry: Entry, at: Server, tell: Progress) -> 
         )
     steps = [_UNPACK] if name.endswith(".zst") else []
     if at.cell is None:
-        steps.append(f"{sys.executable} -I -m {former.__name__}")
-    script = " | ".join((*steps, 'exec "$@"'))
-    argv = ("/bin/bash", "-o", "pipefail", "-c", script, "load", *_client(at))
+        steps.append(f"{sys.executable} -I -c '{_GATE}'")
+    script = " | ".join((*steps, '"$@"')) + _JUDGED
+    argv = ("/bin/bash", "-c", script, "load", *_client(at))
     repo.dump(entry.snapshots[name], name, _asked(at, argv), tell)
 
 

@@ -8,7 +8,6 @@ to the server as one statement (:mod:`.recreate`). What is *not* here: the dump 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -159,7 +158,7 @@ def pack(found: Iterable[Program]) -> bytes:
 def unpack(text: bytes) -> Iterator[Program]:
     """Yield the programs of the lines after the mark; VerificationFailed for anything else."""
     for number, line in enumerate(text.splitlines(), 1):
-        with suppress(ValueError, TypeError, binascii.Error, AttributeError):
+        with suppress(ValueError, TypeError, LookupError, AttributeError):
             fields = json.loads(line)
             statement = base64.b64decode(fields.pop("statement"), validate=True)
             if all(isinstance(field, str) for field in fields.values()):

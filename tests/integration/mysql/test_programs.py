@@ -19,9 +19,10 @@ from typing import Any, cast
 
 import pytest
 
-from dbops.engines.mysql import client, flavor, rebuild, server
+from dbops.engines.mysql import client, flavor, loading, rebuild, server
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.server import Server
+from dbops.errors import CommandFailed
 from dbops.manifest import Manifest
 from dbops.routes import Entry
 from dbops.runner import Command, check, check_pipe
@@ -35,35 +36,38 @@ stream.TOOLS["mysql"] = replace(stream.TOOLS["mysql"], places=(Path(sys.argv[1])
 sys.exit(stream.main(sys.argv[2:]))
 """
 _CONFIG = "[mysqld]\nserver-id = 1\ninnodb-buffer-pool-size = 64M\nlower-case-table-names = 0\n"
-_ODD = "a\nUSE kept;\nDROP TABLE proof;-- `\\"
+_ODD = "a\nUSE akept;\nDROP TABLE proof;-- `\\"
 # To the server a comment to the end of the line, to a client the end of a statement; what follows
 # is both the rest of the first statement and one of its own.
 _SMUGGLED = (
     "CREATE PROCEDURE d.smuggle() CREATE TABLE d.x (a VARCHAR(99)) --\x01 ;;\nSELECT d.steal() AS a"
 )
-_MADE = (
-    "CREATE DATABASE kept",
-    "CREATE TABLE kept.proof (who VARCHAR(99))",
-    "CREATE DATABASE d COLLATE latin1_swedish_ci",
-    "CREATE TABLE d.t (i INT PRIMARY KEY, `c\n;;\nDROP TABLE kept.proof;` VARCHAR(99) "
-    "DEFAULT 'x;\nDROP TABLE kept.proof;' COMMENT '\\n;;\\nDROP TABLE kept.proof; -- \\\\', "
-    "g VARCHAR(99) AS (CONCAT(i, ';;\nDROP TABLE kept.proof;')), "
-    "CHECK (CONCAT(i) <> ';;\nDROP TABLE kept.proof;')) COMMENT '*/;\nDROP TABLE kept.proof;'",
-    "INSERT INTO d.t (i) VALUES (1)",
+_PROOF = ("CREATE DATABASE akept", "CREATE TABLE akept.proof (who VARCHAR(99))")
+_STEAL = (
     "CREATE FUNCTION d.steal() RETURNS VARCHAR(99) DETERMINISTIC SQL SECURITY INVOKER "
-    "BEGIN INSERT INTO kept.proof VALUES (CURRENT_USER()); RETURN 'x'; END",
+    "BEGIN INSERT INTO akept.proof VALUES (CURRENT_USER()); RETURN 'x'; END"
+)
+_MADE = (
+    *_PROOF,
+    "CREATE DATABASE d COLLATE latin1_swedish_ci",
+    "CREATE TABLE d.t (i INT PRIMARY KEY, `c\n;;\nDROP TABLE akept.proof;` VARCHAR(99) "
+    "DEFAULT 'x;\nDROP TABLE akept.proof;' COMMENT '\\n;;\\nDROP TABLE akept.proof; -- \\\\', "
+    "g VARCHAR(99) AS (CONCAT(i, ';;\nDROP TABLE akept.proof;')), "
+    "CHECK (CONCAT(i) <> ';;\nDROP TABLE akept.proof;')) COMMENT '*/;\nDROP TABLE akept.proof;'",
+    "INSERT INTO d.t (i) VALUES (1)",
+    _STEAL,
     _SMUGGLED,
     "CREATE TRIGGER d.g BEFORE INSERT ON d.t FOR EACH ROW BEGIN --\x01 ;;\nSET @a = 1; END",
     "CREATE TRIGGER d.f BEFORE INSERT ON d.t FOR EACH ROW SET @a = @a + 1",
     "CREATE EVENT d.e ON SCHEDULE EVERY 1 DAY DISABLE DO BEGIN --\x01 ;;\nSELECT 1; END",
-    "CREATE VIEW d.b AS SELECT ';;\nDROP TABLE kept.proof;' AS a",
+    "CREATE VIEW d.b AS SELECT ';;\nDROP TABLE akept.proof;' AS a",
     "CREATE VIEW d.a AS SELECT a, d.steal() AS s FROM d.b",
-    "CREATE LIBRARY d.l LANGUAGE JAVASCRIPT AS $$ ;;\nDROP TABLE kept.proof; $$",
+    "CREATE LIBRARY d.l LANGUAGE JAVASCRIPT AS $$ ;;\nDROP TABLE akept.proof; $$",
     f"CREATE DATABASE {client.name(_ODD)}",
     f"CREATE TABLE {client.name(_ODD)}.{client.name(_ODD[:50])} (i INT)",
     f"CREATE PROCEDURE {client.name(_ODD)}.{client.name(_ODD[:50])}() SELECT 1",
     "SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES', time_zone = '+05:00'",
-    'CREATE PROCEDURE d.quoting() SELECT "i", \'\\\' AS delimiter , 2 FROM d.t',
+    "CREATE PROCEDURE d.quoting() SELECT \"i\", '\\' AS delimiter , 2 FROM d.t",
     "CREATE EVENT d.zoned ON SCHEDULE AT '2037-01-01 00:00:00' DO SELECT '\\'",
     "ALTER DATABASE d COLLATE utf8mb4_0900_ai_ci",
 )
@@ -83,7 +87,7 @@ _SEEN = (
     "generation_expression FROM information_schema.columns "
     "WHERE table_schema NOT IN ('sys', 'mysql', 'information_schema', 'performance_schema') "
     "ORDER BY 1, 2, ordinal_position",
-    "SELECT * FROM kept.proof",
+    "SELECT * FROM akept.proof",
     "SELECT * FROM d.t",
 )
 
@@ -178,7 +182,38 @@ def test_programs_come_back_as_they_were_and_none_is_run(place: Place) -> None:
     restored = place.server("restored")
     place.restore(entry, restored)
     with server.running(restored, 60), restored.connect() as connection:
-        assert client.rows(connection, "SELECT * FROM kept.proof") == []
+        assert client.rows(connection, "SELECT * FROM akept.proof") == []
         for query, was, found in zip(_SEEN, before, _seen(connection), strict=True):
             assert found == was, query
-        assert client.value(connection, "SELECT a FROM d.a") == ";;\nDROP TABLE kept.proof;"
+        assert client.value(connection, "SELECT a FROM d.a") == ";;\nDROP TABLE akept.proof;"
+
+
+_FORMER = (
+    "--no-defaults", "--user=root", "--all-databases", "--single-transaction", "--source-data=2",
+    "--set-gtid-purged=ON", "--routines", "--events", "--triggers", "--hex-blob",
+    "--default-character-set=utf8mb4", "--ignore-table=mysql.gtid_executed",
+)  # fmt: skip
+_NO_GATE = "import shutil, sys; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)"
+
+
+@pytest.mark.parametrize("gate", [True, False])
+def test_a_former_dump_that_misleads_its_client_is_refused(
+    place: Place, monkeypatch: pytest.MonkeyPatch, gate: bool
+) -> None:
+    source, restored = place.server("source"), place.server("restored")
+    check(server.initialize(source))
+    with server.running(source, 60), source.connect() as connection:
+        for statement in (*_PROOF, "CREATE DATABASE d", _STEAL, _SMUGGLED):
+            client.rows(connection, statement)
+        kept = place.take(source, "base.sql")
+        dump = Command((str(place.dumper), *_FORMER, f"--socket={source.socket}"))
+        (place.folder / "stream").write_text(check(dump).stdout)
+    if gate:
+        with pytest.raises(CommandFailed, match="made by an earlier version"):
+            place.restore(kept, restored)
+        return
+    # What the gate keeps away: the restore itself carries the statement out, as root.
+    monkeypatch.setattr(loading, "_GATE", _NO_GATE)
+    place.restore(kept, restored)
+    with server.running(restored, 60), restored.connect() as connection:
+        assert client.rows(connection, "SELECT who FROM akept.proof") == [("root@localhost",)]

@@ -115,13 +115,17 @@ def test_mysql_streams_a_dump_with_the_gtid_of_its_snapshot() -> None:
     assert found is not None
     assert {"--single-transaction", "--source-data=2", "--set-gtid-purged=ON"} <= set(found)
     assert "--ignore-table=mysql.slave_master_info" in found
+    # No text of users' own is left for a client to take apart.
+    left_out = {"--skip-routines", "--skip-triggers", "--skip-events", "--ignore-views"}
+    assert left_out | {"--skip-comments"} <= set(found)
     assert stream.arguments("incremental 12345", given) is None
 
 
 def test_a_dump_is_passed_on_and_its_gtid_and_end_are_seen() -> None:
     text = (
         b"-- MySQL dump\nSET @@GLOBAL.GTID_PURGED=/*!80000 '+'*/ '" + UUID.encode()
-        + b":1-9,\n" + UUID.encode() + b":t:1';\n" + b"x" * 300_000 + b"\n-- Dump completed on"
+        + b":1-9,\n" + UUID.encode() + b":t:1';\n" + b"x" * 300_000
+        + b"\n/*!40111 SET SQL_NOTES=@OLD_SQL_NOTES */;\n"
     )  # fmt: skip
     sink, seen = io.BytesIO(), stream.Passed()
     seen.all(io.BytesIO(text), sink)
