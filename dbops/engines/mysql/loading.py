@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dbops.accounts import acting_as
 from dbops.contract import Progress
-from dbops.engines.mysql import former, programs
+from dbops.engines.mysql import former, programs, server
 from dbops.engines.mysql.programs import Program
 from dbops.engines.mysql.server import Server
 from dbops.errors import VerificationFailed
@@ -106,4 +106,5 @@ def _client(at: Server) -> Sequence[str]:
         "--local-infile=0",
         "--default-character-set=utf8mb4",
         f"--max-allowed-packet={_PACKET}",
+        *((f"--init-command=SET ROLE {server.CONTROL}",) if at.cell is not None else ()),
     )
