@@ -70,7 +70,7 @@ def test_a_damaged_log_is_fetched_anew_and_stops_no_other_s(other: tuple[Site, s
     site, replica, _ = other
     newest = site.root("backup3", f"ls {_ARCHIVE}/{replica}/*/binlog.* | tail -1")
     # The reader is held, or it would write the next events over the damage.
-    held = f"pkill -STOP -f 'mariadb-binlog.*{replica}'"
+    held = f"pkill -STOP -f '[m]ariadb-binlog.*{replica}'"
     site.root("backup3", f"{held}; head -c 100 /dev/zero >> {newest}")
     assert site.take("log").status == 0
     session = f"ls -d {_ARCHIVE}/{replica}/*Z/ | tail -1"
