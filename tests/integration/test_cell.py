@@ -228,8 +228,10 @@ def begun(cell: Cell, running: runner.Running, folder: Path) -> int:
 
 
 def sleeper(folder: Path) -> tuple[str, ...]:
+    # A shell that starts tests in the background lets them ignore SIGINT, and their children too.
     sleep = (
-        "import os, sys, time; os.chdir(sys.argv[1]); open('begun', 'w').close(); time.sleep(600)"
+        "import os, signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "os.chdir(sys.argv[1]); open('begun', 'w').close(); time.sleep(600)"
     )
     return (*PYTHON, sleep, str(folder / "data"))
 
