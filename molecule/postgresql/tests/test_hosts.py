@@ -15,8 +15,6 @@ testinfra_hosts = ["ansible://dbops"]
 
 _UNITS = {
     "pg": [
-        ("/etc/dbops/tls/host.key", "root", "postgres", 0o640),
-        ("/etc/dbops/tls/client.key", "root", "postgres", 0o640),
         "dbops-exporter.service",
         "dbops-heartbeat-flights.service",
         "pgbackrest-server.service",

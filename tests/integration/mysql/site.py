@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,8 +117,13 @@ class Site:
 
     @contextmanager
     def following(self) -> Iterator[subprocess.Popen[str]]:
-        """Follow the member's binary log while the block runs, as the unit does."""
+        """Follow the member's binary log while the block runs, as the unit does.
+
+        The block begins when something has come, as no backup is whole without, or the follower
+        has ended.
+        """
         self.target("repository")
+        before = self._fetched()
         process = subprocess.Popen(
             [
                 sys.executable,
@@ -134,10 +140,18 @@ class Site:
             text=True,
         )
         try:
+            deadline = time.monotonic() + 60
+            while process.poll() is None and self._fetched() <= before:
+                assert time.monotonic() < deadline, "the follower fetches nothing"
+                time.sleep(0.05)
             yield process
         finally:
             process.terminate()
             process.wait(20)
+
+    def _fetched(self) -> set[Path]:
+        files = (path for path in self.binlog.glob("*/*/*") if path.is_file())
+        return {path for path in files if path.stat().st_size > 4}
 
     def restore(self, **point: Any) -> None:
         """Stop the member, restore it in place and start it again."""
