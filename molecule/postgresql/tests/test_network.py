@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 LAB = Path(__file__).resolve().parents[3] / ".lab" / "molecule"
-testinfra_hosts = ["ansible://members"]
+testinfra_hosts = ["ansible://postgresql_members"]
 PORT = 5432
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
