@@ -16,6 +16,8 @@ from dbops.engines.redis.options import Options
 from dbops.errors import VerificationFailed
 from dbops.targets import read_secret
 
+BUILT_IN = {"vectorset"}
+"""Modules that are part of the server itself, of Redis from 8.0 on."""
 HIDDEN = (
     "ACL",
     "BGREWRITEAOF",
@@ -98,6 +100,8 @@ def _accounts(user: str, password_file: Path | None, connection: Connection) -> 
 
 
 def _modules(connection: Connection) -> Iterator[str]:
-    loaded = [line for line in connection.info("modules") if line.startswith("module")]
-    if loaded:
-        yield f"{len(loaded)} modules are loaded"
+    told = text(connection.ask("INFO", "modules"))
+    names = {line.removeprefix("module:name=").split(",")[0] for line in told.splitlines()
+             if line.startswith("module:")}  # fmt: skip
+    if strange := sorted(names - BUILT_IN):
+        yield f"the modules {', '.join(strange)} are loaded"
