@@ -191,16 +191,3 @@ def tail(path: Path, size: int) -> str:
     with _plain(path) as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - size))
         return file.read(size).decode("utf-8", "replace")
-
-
-def serving(pidfile: Path, data_dir: Path) -> int | None:
-    """Return the process that ``pidfile`` names if it works in ``data_dir``, else None.
-
-    A number left over in the file may belong to a stranger by now.
-    """
-    try:
-        pid = int(read(pidfile).split("\n", 1)[0])
-        here = os.path.samefile(f"/proc/{pid}/cwd", data_dir)
-    except (OSError, ValueError):
-        return None
-    return pid if here else None
