@@ -40,6 +40,7 @@ Compression = Literal["auto", "off", "max"]
 LOCK_WAIT_SECONDS = 120.0
 FORGET_WAIT_SECONDS = 2.0
 MAX_UNUSED = "25%"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,13 @@ def _quiet(text: str) -> None:
 
 
 def altered(path: Path) -> bool:
-    """Tell whether a file that is named by the digest of its content no longer holds it."""
+    """Tell whether a file that is named by the digest of its content no longer holds it.
+
+    restic writes a file under another name (``<digest>-tmp-<number>``) and renames it when it is
+    whole; it reads only those named by a digest, so no other counts.
+    """
+    if not _DIGEST.fullmatch(path.name):
+        return False
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest() != path.name
     except FileNotFoundError:

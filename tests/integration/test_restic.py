@@ -239,7 +239,10 @@ def test_nothing_is_forgotten_under_a_running_backup(repo: Repository) -> None:
     saved = repo.save_text("x", "a")
     running = threading.Thread(target=lambda: repo.save_stream(shell("sleep 9; echo"), "b"))
     running.start()
-    time.sleep(1.5)
+    assert repo.folder is not None
+    while not any((repo.folder / "locks").iterdir()):
+        assert running.is_alive()
+        time.sleep(0.05)
     assert not repo.forget([saved.snapshot_id])
     assert saved.snapshot_id in ids(repo)
     running.join()
@@ -319,6 +322,14 @@ def test_a_missing_pack_is_found(repo: Repository) -> None:
     problems = repo.check().problems
     assert any(pack.name in problem for problem in problems)
     assert any(hit.snapshot_id in problem for problem in problems)
+
+
+def test_a_file_that_another_run_is_writing_is_no_damage(repo: Repository) -> None:
+    repo.save_text("x", "a")
+    for kind in ("index", "keys", "snapshots"):
+        (place,) = Path(repo.location, kind).iterdir()
+        place.with_name(f"{place.name}-tmp-3351227616").write_bytes(place.read_bytes()[:40])
+    assert repo.check().problems == ()
 
 
 def writes(repo: Repository, snapshot_id: str) -> tuple[Callable[[], object], ...]:
