@@ -25,7 +25,8 @@ def _context(server: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.load_verify_locations(_TLS / "ca.crt")
-    context.load_cert_chain(_TLS / "host.crt", _TLS / "host.key")
+    purpose = "host" if server else "client"
+    context.load_cert_chain(_TLS / f"{purpose}.crt", _TLS / f"{purpose}.key")
     return context
 
 

@@ -126,9 +126,12 @@ def test_one_changed_value_is_found(written: Site) -> None:
 
 @contextmanager
 def stalled(site: Site, host: str) -> Iterator[None]:
-    """Keep ``host`` from applying what it receives for the journal while the block runs."""
+    """Keep ``host`` from applying the last write of a switch while the block runs.
+
+    All before it is applied: log that is held up longer than ``archive_timeout`` grows by segments.
+    """
     argv = ("psql", "-Xqd", "flights", "-c", "SET default_transaction_read_only = off", "-c",
-            "BEGIN", "-c", "LOCK flights.journal IN EXCLUSIVE MODE", "-c",
+            "BEGIN", "-c", "LOCK dbops_migrate.marker IN EXCLUSIVE MODE", "-c",
             "SELECT pg_sleep(600)")  # fmt: skip
     locks = "SELECT count(*) FROM pg_locks WHERE mode = 'ExclusiveLock' AND locktype = 'relation'"
     with ThreadPoolExecutor(1) as pool:
