@@ -14,9 +14,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from dbops import history, status
+from dbops import status
 from dbops.contract import Backup, Check
-from dbops.entering import BWRAP
+from dbops.drill import history
+from dbops.drill.entering import BWRAP
 from dbops.errors import DbopsError
 from dbops.manifest import Kind
 from dbops.runner import Command, capture

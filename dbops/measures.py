@@ -13,9 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dbops import history
 from dbops.certificates import Certificate
 from dbops.contract import DrillResult, Sample
+from dbops.drill import history
 from dbops.errors import DbopsError
 from dbops.manifest import Kind
 from dbops.targets import Target

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from dbops import files, history, lock, output, report
+from dbops import files, lock, output
 from dbops.commands import options
 from dbops.contract import DrillRequest, DrillResult
+from dbops.drill import history, report
 from dbops.errors import VerificationFailed
 
 

@@ -20,9 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from dbops import isolation, runner, scratch
+from dbops import runner
+from dbops.drill import isolation, scratch
+from dbops.drill.isolation import Cell
 from dbops.errors import CommandFailed, VerificationFailed
-from dbops.isolation import Cell
 
 USER = "nobody"
 OUT_OF_REACH = (("10.255.255.1", 5432),)
@@ -162,7 +163,7 @@ def test_a_given_environment_and_input_come_in(cell: Cell) -> None:
 
 _WITHOUT = """
 import json, sys
-from dbops import entering
+from dbops.drill import entering
 old, new = json.loads(sys.argv[1])
 real = entering.bubblewrap
 entering.bubblewrap = lambda *about: json.loads(
@@ -263,7 +264,7 @@ _DRILL = """
 import sys
 from pathlib import Path
 from dbops import runner
-from dbops.isolation import Cell
+from dbops.drill.isolation import Cell
 folder = Path(sys.argv[1])
 cell = Cell(sys.argv[2], (), folder)
 running = runner.start(cell.command(sys.argv[3:]), folder / "log")

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from dbops import aside, files, handles, history, lock, status
+from dbops import aside, files, handles, lock, status
 from dbops.commands.drill import drill
+from dbops.drill import history
 from dbops.errors import ConfigError, DbopsError
 from tests.conftest import WriteTarget
-from tests.unit.test_history import make_result
+from tests.unit.drill.test_history import make_result
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
 

@@ -1,7 +1,7 @@
 """The restore drill: restore a backup where nothing can be reached, and prove what came back.
 
 What is *not* here: how a data directory is made (:mod:`.rebuild`), the log replayed
-(:mod:`.replay`), and the verdict (:mod:`dbops.drilling`).
+(:mod:`.replay`), and the verdict (:mod:`dbops.drill.verdict`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pymysql
 
-from dbops import handles, repository, routes, scratch
+from dbops import handles, repository, routes
 from dbops.contract import DrillRequest, DrillResult, Progress, RestoreRequest
-from dbops.drilling import (
+from dbops.drill import scratch
+from dbops.drill.isolation import Cell
+from dbops.drill.verdict import (
     Findings,
     Note,
     StepError,
@@ -43,7 +45,6 @@ from dbops.engines.mysql.gtid import Position
 from dbops.engines.mysql.options import Options
 from dbops.engines.mysql.server import Server
 from dbops.errors import ConfigError, DbopsError, VerificationFailed
-from dbops.isolation import Cell
 from dbops.manifest import Fingerprint, compare
 from dbops.restic import Repository
 from dbops.targets import Target

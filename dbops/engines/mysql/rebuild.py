@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from dbops import handles, runner, scratch
+from dbops import handles, runner
 from dbops.contract import Progress
+from dbops.drill import scratch
 from dbops.engines.mysql import archive, client, gtid, loading, recreate, replay, server
 from dbops.engines.mysql.backup import LOG
 from dbops.engines.mysql.chain import File

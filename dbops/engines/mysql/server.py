@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pymysql
 
-from dbops import scratch
 from dbops.accounts import acting_as
+from dbops.drill import scratch
+from dbops.drill.isolation import Cell
 from dbops.engines.mysql import client
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.flavor import MARIADB, MYSQL, Flavor
 from dbops.errors import CommandFailed, ConfigError, Unreachable
-from dbops.isolation import Cell
 from dbops.runner import Command, Running, capture, start
 
 FIRST = (

@@ -1,7 +1,7 @@
 """The restore drill: restore a backup where nothing can be reached, and prove what came back.
 
 What is *not* here: how a step is done (:mod:`.supplies`, :mod:`.scratch`, :mod:`.proofs`), and the
-verdict (:mod:`dbops.drilling`).
+verdict (:mod:`dbops.drill.verdict`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from itertools import groupby
 import psycopg
 
 from dbops.contract import DrillRequest, DrillResult, Progress
-from dbops.drilling import (
+from dbops.drill.isolation import Cell
+from dbops.drill.verdict import (
     Findings,
     Note,
     StepError,
@@ -29,7 +30,6 @@ from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.scratch import Scratch
 from dbops.engines.postgresql.supplies import Supplies
 from dbops.errors import DbopsError
-from dbops.isolation import Cell
 from dbops.manifest import Fingerprint
 from dbops.targets import Target
 

@@ -8,8 +8,8 @@ from functools import partial
 
 import psycopg
 
-from dbops import drilling
 from dbops.contract import DrillTable
+from dbops.drill import verdict
 from dbops.engines.postgresql import fingerprint, heartbeat, tables, wal
 from dbops.engines.postgresql.client import Connection, reason
 from dbops.engines.postgresql.scratch import Scratch, log_text, start, wait
@@ -88,7 +88,7 @@ def content(
         raise VerificationFailed("The restored tables are not as their catalogue says.") from None
     actual = expected.model_copy(update={"databases": tuple(found)})
     differences = compare(expected, actual)
-    return drilling.compared(expected, actual, differences), differences
+    return verdict.compared(expected, actual, differences), differences
 
 
 def _planned(expected: Fingerprint) -> dict[str, set[str]]:

@@ -1,7 +1,8 @@
 """The scratch server of a drill: its folders, its own configuration, starting and stopping it.
 
 It answers on a Unix socket in its own folder and nowhere else, and every start goes through
-:class:`dbops.isolation.Cell`. What is *not* here: what is restored into it, and what is compared.
+:class:`dbops.drill.isolation.Cell`. What is *not* here: what is restored into it, and what is
+compared.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from typing import Any
 
 import psycopg
 
-from dbops import isolation, runner
-from dbops import scratch as folder
+from dbops import runner
+from dbops.drill import isolation
+from dbops.drill import scratch as folder
 from dbops.engines.postgresql.client import Connection, connect_socket
 from dbops.errors import ConfigError, DbopsError, VerificationFailed
 

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from dbops import runner
 from dbops.contract import Progress
+from dbops.drill.scratch import put
 from dbops.engines.postgresql import catalogue, pgbackrest, replay, wal
 from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.pgbackrest import StoredBackup
 from dbops.engines.postgresql.scratch import Scratch
 from dbops.errors import CommandFailed, DbopsError, VerificationFailed
 from dbops.manifest import Manifest
-from dbops.scratch import put
 from dbops.targets import Target
 
 _FETCHERS = 2

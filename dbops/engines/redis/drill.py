@@ -2,7 +2,7 @@
 
 The base is loaded by itself first and its content compared with the fingerprint that was made of
 exactly that file; then base and log together give the newest data. What is *not* here: the verdict
-(:mod:`dbops.drilling`) and how files are fetched and checked (:mod:`.loading`).
+(:mod:`dbops.drill.verdict`) and how files are fetched and checked (:mod:`.loading`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dbops import repository, routes, runner, scratch
+from dbops import repository, routes, runner
 from dbops.contract import DrillRequest, DrillResult, Progress
-from dbops.drilling import (
+from dbops.drill import scratch
+from dbops.drill.isolation import Cell
+from dbops.drill.verdict import (
     Findings,
     StepError,
     compared,
@@ -42,7 +44,6 @@ from dbops.engines.redis.destination import Destination
 from dbops.engines.redis.options import Options
 from dbops.engines.redis.private import Place
 from dbops.errors import ConfigError, DbopsError, VerificationFailed
-from dbops.isolation import Cell
 from dbops.manifest import Fingerprint, compare
 from dbops.options import require_part
 from dbops.restic import Repository

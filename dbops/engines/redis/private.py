@@ -13,13 +13,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from dbops import runner, scratch
+from dbops import runner
 from dbops.accounts import acting_as
+from dbops.drill import scratch
+from dbops.drill.isolation import Cell
 from dbops.engines.redis import client
 from dbops.engines.redis.client import Connection
 from dbops.engines.redis.options import Options
 from dbops.errors import CommandFailed, Unreachable, VerificationFailed
-from dbops.isolation import Cell
 
 _STOP_SECONDS = 60.0
 _DATABASES = 16384

@@ -44,7 +44,7 @@ def test_a_drill_needs_no_production_host(load: Load) -> None:
 _FAKES = {
     "no cell at all": """#!/bin/sh
 while [ "$1" != -- ]; do shift; done; shift 4
-exec /usr/bin/python3 -I /opt/dbops/lib/python3*/site-packages/dbops/isolated.py "$@"
+exec /usr/bin/python3 -I /opt/dbops/lib/python3*/site-packages/dbops/drill/isolated.py "$@"
 """,
     "a cell on the host's network": """#!/usr/bin/python3 -I
 import os, sys

@@ -9,7 +9,7 @@ import pytest
 
 from dbops import repository
 from dbops.contract import DrillRequest, DrillResult
-from dbops.drilling import CLOCK_TOLERANCE_SECONDS
+from dbops.drill.verdict import CLOCK_TOLERANCE_SECONDS
 from dbops.engines.mysql import ENGINE
 from dbops.restic import Repository
 from dbops.routes import Entry

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from dbops.contract import DrillRequest
+from dbops.drill.isolation import Cell
 from dbops.engines.postgresql import drill, scratch, supplies, wal
 from dbops.engines.postgresql.pgbackrest import StoredBackup
 from dbops.engines.postgresql.scratch import Scratch
 from dbops.errors import CommandFailed, ConfigError, Refused, Unreachable, VerificationFailed
-from dbops.isolation import Cell
 from dbops.manifest import Manifest
 from dbops.targets import Objectives, Target
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from dbops import history, measures, status
+from dbops import measures, status
 from dbops.contract import DrillResult, DrillTable, Sample
+from dbops.drill import history
 from dbops.engines.postgresql import monitor, options, replication_metrics
 from dbops.engines.postgresql.replication_metrics import Seen
 from dbops.targets import Target

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dbops import history
 from dbops.contract import DrillResult, DrillStep, DrillTable
+from dbops.drill import history
 from dbops.errors import ConfigError
 from dbops.manifest import Difference
 from dbops.targets import Objectives, Target

@@ -6,7 +6,7 @@ import os
 import pwd
 from pathlib import Path
 
-from dbops import scratch
+from dbops.drill import scratch
 
 
 def test_a_link_that_the_server_left_is_replaced_and_not_followed(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def render(target: Target, results: Sequence[DrillResult]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.lstrip_blocks = True
     environment.filters |= {"seconds": seconds, "size": size, "when": when, "count": count}
-    template = files("dbops").joinpath("templates/drill.html.j2").read_text(encoding="utf-8")
+    template = files("dbops.drill").joinpath("report.html.j2").read_text(encoding="utf-8")
     shown = list(results)[-HISTORY_SHOWN:]
     return environment.from_string(template).render(
         target=target,

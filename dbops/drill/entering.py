@@ -1,9 +1,9 @@
 """The way into the cell: root outside, the drill's account from here on, bubblewrap, and inside
-it :mod:`dbops.isolated`.
+it :mod:`dbops.drill.isolated`.
 
-It is a program of its own (``python -m dbops.entering WISH -- /ABSOLUTE/PROGRAM…``), started by
-:mod:`dbops.isolation` with WISH as JSON: ``user``, ``hosts``, ``scratch`` and ``env``. Status 90
-with a sentence says that this host cannot do it.
+It is a program of its own (``python -m dbops.drill.entering WISH -- /ABSOLUTE/PROGRAM…``), started
+by :mod:`dbops.drill.isolation` with WISH as JSON: ``user``, ``hosts``, ``scratch`` and ``env``.
+Status 90 with a sentence says that this host cannot do it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import resource
 import sys
 from typing import Any
 
-from dbops.isolated import DEVICES, NAMESPACES, NOT_ISOLATED, SELF
+from dbops.drill.isolated import DEVICES, NAMESPACES, NOT_ISOLATED, SELF
 
 _INSIDE = os.path.join(os.path.dirname(__file__), "isolated.py")
 BWRAP = "/usr/bin/bwrap"

@@ -3,7 +3,7 @@
 What comes out of a backup may have been made by anybody, so nothing of it is opened outside. A cell
 is made anew for each program by bubblewrap: namespaces of its own, no network, no rights, an
 account without groups or home, an empty environment, and one folder that may be written to. The
-first process in there proves all that and then becomes the program (:mod:`dbops.isolated`).
+first process in there proves all that and then becomes the program (:mod:`dbops.drill.isolated`).
 Nothing is assumed: a host that cannot do it ends the drill. Knows no engine.
 """
 
@@ -20,8 +20,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dbops import isolated, runner
+from dbops import runner
 from dbops.accounts import acting_as
+from dbops.drill import isolated
 from dbops.errors import CommandFailed, VerificationFailed
 
 OUTPUT_BYTES = 16 * 1024 * 1024
@@ -64,7 +65,7 @@ class Cell:
             "scratch": str(self.scratch),
             "env": _ENVIRONMENT | dict(env or {}),
         }
-        way = (sys.executable, "-I", "-m", "dbops.entering", json.dumps(wish), "--")
+        way = (sys.executable, "-I", "-m", "dbops.drill.entering", json.dumps(wish), "--")
         return runner.Command(
             (*way, *argv),
             title=title,

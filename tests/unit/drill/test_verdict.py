@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dbops.contract import DrillStep, DrillTable
-from dbops.drilling import Findings, StepError, doubt, recovery_point, step
+from dbops.drill.verdict import Findings, StepError, doubt, recovery_point, step
 from dbops.errors import VerificationFailed
 from dbops.manifest import Difference
 from dbops.targets import Objectives

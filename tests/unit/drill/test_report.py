@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dbops import report
 from dbops.contract import DrillResult, DrillStep, DrillTable
+from dbops.drill import report
 from dbops.manifest import Difference
 from dbops.targets import Objectives, Target
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dbops import entering, isolated, runner
+from dbops import runner
+from dbops.drill import entering, isolated
+from dbops.drill.isolation import Cell
 from dbops.errors import CommandFailed, VerificationFailed
-from dbops.isolation import Cell
 
 pytestmark = pytest.mark.unit
 
@@ -161,7 +162,7 @@ def test_the_program_comes_after_the_proof(monkeypatch: pytest.MonkeyPatch) -> N
     argv = cell(monkeypatch, done(0)).command(("/bin/program", "--", "-x"), env={"A": "b"}).argv
     wish = json.loads(argv[4])
 
-    assert argv[1:4] == ("-I", "-m", "dbops.entering")
+    assert argv[1:4] == ("-I", "-m", "dbops.drill.entering")
     assert argv[5:] == ("--", "/bin/program", "--", "-x")
     assert wish["user"] == "dbops-drill"
     assert wish["hosts"] == [["192.0.2.1", 5432]]
@@ -209,7 +210,7 @@ def test_without_bubblewrap_it_says_what_to_install(
 
 
 def test_a_process_that_is_no_cells_is_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dbops.isolation._BEGIN_SECONDS", 0.05)
+    monkeypatch.setattr("dbops.drill.isolation._BEGIN_SECONDS", 0.05)
 
     with pytest.raises(VerificationFailed, match="no program in a cell"):
         Cell("nobody", (), SCRATCH).prove_process(2**22 + 1)
