@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from dbops import files, migrating
+from dbops import files
 from dbops.contract import MigratedDatabase, MigrateStep, Migration, Progress
 from dbops.engines.mysql import client, fingerprint, flavor, gtid, members, options, tables
 from dbops.engines.mysql import migrate_link as link
@@ -22,6 +22,7 @@ from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.options import Options
 from dbops.errors import ConfigError, Refused, VerificationFailed
 from dbops.manifest import Fingerprint, compare
+from dbops.migrate import note
 from dbops.runner import Action, Plan
 from dbops.targets import Target
 
@@ -54,7 +55,7 @@ def migration(target: Target) -> Migration:
     with client.local(opts) as ours:
         _require_primary(ours)
         found = tuple(_database(opts, ours, name) for name in link.names(opts, ours))
-    return migrating.standing(target, found)
+    return note.standing(target, found)
 
 
 def _require_carried(opts: Options) -> None:
@@ -97,9 +98,7 @@ def _start(opts: Options, target: Target, ours: Connection) -> Plan:
     if not wanted:
         raise Refused("The other cluster has no database to migrate.")
     if members.following(ours, members.MIGRATION) is not None:
-        return [
-            migrating.watched("go on following the other cluster", lambda tell: _resume(opts, tell))
-        ]
+        return [note.watched("go on following the other cluster", lambda tell: _resume(opts, tell))]
     held = [name for name in wanted if link.holds_tables(ours, name)]
     if held:
         raise Refused(
@@ -117,7 +116,7 @@ def _start(opts: Options, target: Target, ours: Connection) -> Plan:
                 raise
         _resume(opts, tell)
 
-    return [migrating.watched(f"copy {', '.join(wanted)} and follow the other cluster", copy)]
+    return [note.watched(f"copy {', '.join(wanted)} and follow the other cluster", copy)]
 
 
 def _require_newer(ours: Connection, theirs: Connection) -> None:
@@ -141,7 +140,7 @@ def _prove(opts: Options, target: Target, ours: Connection) -> Plan:
     _require_following(ours)
 
     def prove(tell: Progress) -> None:
-        migrating.note(target, proven_at=None)
+        note.note(target, proven_at=None)
         expected, found = _both(opts, tell)
         differences = compare(expected, found)
         if differences:
@@ -151,9 +150,9 @@ def _prove(opts: Options, target: Target, ours: Connection) -> Plan:
                 f"the other cluster has {first.expected}, this one {first.found}."
             )
         tell(f"{found.rows} rows are equal on both sides at {expected.point}")
-        migrating.note_proof(target, rows=found.rows)
+        note.note_proof(target, rows=found.rows)
 
-    return [migrating.watched("compare the content with the other cluster at one GTID", prove)]
+    return [note.watched("compare the content with the other cluster at one GTID", prove)]
 
 
 def _both(opts: Options, tell: Progress) -> tuple[Fingerprint, Fingerprint]:
@@ -187,16 +186,16 @@ def _require_following(ours: Connection) -> None:
 
 def _switch(opts: Options, target: Target, ours: Connection) -> Plan:
     _require_following(ours)
-    migrating.require_proof(target, opts.migrate_proof_seconds)
+    note.require_proof(target, opts.migrate_proof_seconds)
     lag = link.lag(ours, _CONNECTING_SECONDS)
     if lag is None or lag > _MOST_BEHIND_SECONDS:
         raise Refused(f"This cluster is {lag or 'an unknown number of'} seconds behind: wait.")
 
     def switch(tell: Progress) -> None:
         pause = _move(opts, target, tell)
-        migrating.note_switch(target, pause)
+        note.note_switch(target, pause)
 
-    return [migrating.watched("move the writers to this cluster", switch)]
+    return [note.watched("move the writers to this cluster", switch)]
 
 
 def _move(opts: Options, target: Target, tell: Progress) -> float:
@@ -242,9 +241,7 @@ def _follow(opts: Options, target: Target, ours: Connection) -> Plan:
             link.follow(opts, here, position)
         _resume(opts, tell)
 
-    return [
-        migrating.watched("follow the other cluster from the switch on, for the way back", follow)
-    ]
+    return [note.watched("follow the other cluster from the switch on, for the way back", follow)]
 
 
 def _finish(opts: Options, target: Target, ours: Connection) -> Plan:

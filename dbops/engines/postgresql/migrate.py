@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 
-from dbops import migrating
 from dbops.contract import MigratedDatabase, MigrateStep, Migration, Progress
 from dbops.engines.postgresql import migrate_link as link
 from dbops.engines.postgresql import migrate_proof, migrate_schema, migrate_switch, options
 from dbops.engines.postgresql.options import Options
 from dbops.errors import ConfigError, Refused, Unreachable
+from dbops.migrate import note
 from dbops.runner import Action, Plan
 from dbops.targets import Target
 
@@ -44,7 +44,7 @@ def migration(target: Target) -> Migration:
     with link.here(opts, opts.database) as ours:
         link.require_primary(ours)
         names = link.names(opts, ours)
-    return migrating.standing(target, (_database(opts, name) for name in names))
+    return note.standing(target, (_database(opts, name) for name in names))
 
 
 def _database(opts: Options, name: str) -> MigratedDatabase:
@@ -89,7 +89,7 @@ def _start(opts: Options, target: Target, names: Sequence[str]) -> Plan:
         with link.here(opts, name) as ours:
             if not link.subscribed(ours):
                 plan += _begin(opts, name, made=bool(link.tables(ours)), empty=link.is_empty(ours))
-        plan.append(migrating.watched(f"copy database {name}", partial(_wait, opts, name)))
+        plan.append(note.watched(f"copy database {name}", partial(_wait, opts, name)))
     return plan
 
 
@@ -131,7 +131,7 @@ def _prove(opts: Options, target: Target, names: Sequence[str]) -> Plan:
     migrated = _followed(opts, names)
 
     def prove(tell: Progress) -> None:
-        migrating.note(target, proven_at=None)
+        note.note(target, proven_at=None)
         proofs = []
         for name in migrated:
             _wait(opts, name, tell)
@@ -140,9 +140,9 @@ def _prove(opts: Options, target: Target, names: Sequence[str]) -> Plan:
             proofs.append(migrate_proof.prove(opts, name, tell))
             last = proofs[-1]
             tell(f"{name}: {last.tables} tables with {last.rows} rows are equal on both sides")
-        migrating.note_proof(target, proofs=[asdict(proof) for proof in proofs])
+        note.note_proof(target, proofs=[asdict(proof) for proof in proofs])
 
-    return [migrating.watched(f"compare {', '.join(migrated)} with the other cluster", prove)]
+    return [note.watched(f"compare {', '.join(migrated)} with the other cluster", prove)]
 
 
 def _followed(opts: Options, names: Sequence[str]) -> list[str]:
@@ -161,14 +161,14 @@ def _switch(opts: Options, target: Target, names: Sequence[str]) -> Plan:
     if migrate_switch.is_done(opts, migrated):
         end = partial(migrate_switch.finish, opts, migrated)
         return [Action("end the switch that was interrupted: this cluster is open already", end)]
-    migrating.require_proof(target, opts.migrate_proof_seconds)
+    note.require_proof(target, opts.migrate_proof_seconds)
     migrate_switch.require_ready(opts, migrated)
 
     def switch(tell: Progress) -> None:
         pause = migrate_switch.switch(opts, migrated, tell)
-        migrating.note_switch(target, pause)
+        note.note_switch(target, pause)
 
-    return [migrating.watched(f"move the writers of {', '.join(migrated)} to this cluster", switch)]
+    return [note.watched(f"move the writers of {', '.join(migrated)} to this cluster", switch)]
 
 
 def _follow(opts: Options, target: Target, names: Sequence[str]) -> Plan:

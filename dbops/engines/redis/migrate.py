@@ -14,7 +14,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 
-from dbops import migrating
 from dbops.contract import MigratedDatabase, MigrateStep, Migration, Progress
 from dbops.engines.redis import migrate_link as link
 from dbops.engines.redis import migrate_proof, options
@@ -22,6 +21,7 @@ from dbops.engines.redis.client import Connection
 from dbops.engines.redis.content import HEARTBEAT
 from dbops.engines.redis.options import Options
 from dbops.errors import CommandFailed, DbopsError, Refused
+from dbops.migrate import note
 from dbops.options import require_part
 from dbops.runner import Action, Plan
 from dbops.targets import Target
@@ -52,7 +52,7 @@ def migration(target: Target) -> Migration:
     opts = options.read(target)
     with link.here(opts) as ours:
         database = _database(opts, ours)
-    return migrating.standing(target, (database,))
+    return note.standing(target, (database,))
 
 
 def _database(opts: Options, ours: Connection) -> MigratedDatabase:
@@ -107,7 +107,7 @@ def _start(opts: Options, target: Target) -> Plan:
         with link.here(opts) as ours:
             link.wait_in_step(ours, tell)
 
-    return [*plan, migrating.watched("copy everything", wait)]
+    return [*plan, note.watched("copy everything", wait)]
 
 
 def _begin(opts: Options, target: Target, name: str) -> None:
@@ -135,12 +135,12 @@ def _prove(opts: Options, target: Target) -> Plan:
         _require_following(opts, ours)
 
     def prove(tell: Progress) -> None:
-        migrating.note(target, proven_at=None)
+        note.note(target, proven_at=None)
         proof = migrate_proof.prove(opts, tell)
         tell(f"{proof.tables} tables with {proof.rows} rows are equal on both sides")
-        migrating.note_proof(target, proof=asdict(proof))
+        note.note_proof(target, proof=asdict(proof))
 
-    return [migrating.watched("compare everything with the other cluster", prove)]
+    return [note.watched("compare everything with the other cluster", prove)]
 
 
 def _require_following(opts: Options, ours: Connection) -> None:
@@ -153,11 +153,11 @@ def _require_following(opts: Options, ours: Connection) -> None:
 
 def _switch(opts: Options, target: Target) -> Plan:
     with link.here(opts) as ours:
-        if "switching" in migrating.read(target) and link.is_primary(ours):
+        if "switching" in note.read(target) and link.is_primary(ours):
             end = partial(_end_switch, opts, target)
             return [Action("end the switch that was interrupted: this side is open already", end)]
         _require_following(opts, ours)
-        migrating.require_proof(target, opts.migrate_proof_seconds)
+        note.require_proof(target, opts.migrate_proof_seconds)
         _, theirs = link.there(opts)
         with theirs:
             behind = link.written(theirs) - link.applied(ours)
@@ -167,12 +167,12 @@ def _switch(opts: Options, target: Target) -> Plan:
             )
 
     def switch(tell: Progress) -> None:
-        migrating.note(target, switching=datetime.now(UTC).isoformat())
+        note.note(target, switching=datetime.now(UTC).isoformat())
         pause = _move(opts, target, tell)
-        migrating.note_switch(target, pause)
+        note.note_switch(target, pause)
         tell(f"writers waited for {pause:.1f} s")
 
-    return [migrating.watched("move the writers to this cluster", switch)]
+    return [note.watched("move the writers to this cluster", switch)]
 
 
 def _move(opts: Options, target: Target, tell: Progress) -> float:
@@ -205,7 +205,7 @@ def _end_switch(opts: Options, target: Target) -> None:
     _, theirs = link.there(opts)
     with theirs:
         theirs.ask("CLIENT", "PAUSE", int(CLOSED_SECONDS * 1000), "WRITE")
-    migrating.note_switch(target)
+    note.note_switch(target)
 
 
 def _follow(opts: Options, target: Target) -> Plan:
@@ -228,7 +228,7 @@ def _follow(opts: Options, target: Target) -> Plan:
             ours.ask("CLIENT", "UNPAUSE")
             link.wait_in_step(ours, tell)
 
-    return [migrating.watched(f"follow {name} from the switch on, for the way back", follow)]
+    return [note.watched(f"follow {name} from the switch on, for the way back", follow)]
 
 
 def _stay_closed(opts: Options) -> None:
@@ -263,7 +263,7 @@ def _finish(opts: Options, target: Target) -> Plan:
                 link.lead(opts, target, ours, closed=True)
             else:
                 link.settle(opts, target, ours)
-        migrating.note(target, switching=None, proven_at=None)
+        note.note(target, switching=None, proven_at=None)
 
     return [Action("end the migration here", finish)]
 
