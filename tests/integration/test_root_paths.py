@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from dbops import aside, files, handles, lock, status
+from dbops import files, handles, lock, status
 from dbops.commands.drill import drill
 from dbops.drill import history
 from dbops.errors import ConfigError, DbopsError
+from dbops.restore import set_aside
 from tests.conftest import WriteTarget
 from tests.unit.drill.test_history import make_result
 
@@ -105,8 +106,8 @@ def test_a_link_for_the_state_directory_is_refused(
         lambda: status.update(target, "verify", {}),
         lambda: files.write(state / "restore.json", "x", shared=True),
         lambda: files.write(state / "restore.json", "x"),
-        lambda: aside.make(state / "main", "nobody"),
-        lambda: aside.set_aside(state / "drills", state / "drills.aside", lambda: None),
+        lambda: set_aside.make(state / "main", "nobody"),
+        lambda: set_aside.set_aside(state / "drills", state / "drills.aside", lambda: None),
     ):
         with pytest.raises(DbopsError):
             write()

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import pymysql
 
-from dbops import aside, files
+from dbops import files
 from dbops.contract import Progress
 from dbops.engines.mysql import client, flavor, heartbeat, members, rebuild, replay, server
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.options import Options
 from dbops.engines.mysql.server import Server
 from dbops.errors import CommandFailed, DbopsError, Refused, Unreachable, VerificationFailed
+from dbops.restore import set_aside
 from dbops.runner import Action, Command, Step
 from dbops.targets import Target
 
@@ -145,4 +146,4 @@ def prove(target: Target, opts: Options) -> None:
     except (CommandFailed, Unreachable, VerificationFailed, pymysql.Error) as error:
         words = client.reason(error) if isinstance(error, pymysql.Error) else str(error)
         raise Refused(f"The server is not up and sound, so nothing is removed: {words}.") from None
-    aside.require_verified(target.state_dir / NOTE)
+    set_aside.require_verified(target.state_dir / NOTE)

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from dbops import aside, repository
+from dbops import repository
 from dbops.contract import Progress, RestoreRequest
 from dbops.engines.mysql import destination, flavor, options, rebuild, recovery, server
 from dbops.engines.mysql.destination import Way
 from dbops.engines.mysql.options import Options
 from dbops.errors import ConfigError, Refused
 from dbops.restic import Repository
+from dbops.restore import set_aside
 from dbops.runner import Action, Plan, Step
 from dbops.targets import Target
 
@@ -51,7 +52,7 @@ def plan_restore(target: Target, request: RestoreRequest) -> Plan:
     options.require_part(target, "member")
     opts = options.read(target)
     data_dir = opts.require_path("data_dir")
-    aside.refuse_fixed(data_dir)
+    set_aside.refuse_fixed(data_dir)
     if not request.rehearsal:
         refuse_running(data_dir)
     occupied = _occupied(data_dir)
@@ -61,8 +62,10 @@ def plan_restore(target: Target, request: RestoreRequest) -> Plan:
     way = destination.choose(repo, request, own, live)
     _same_version(opts, way)
     needed = way.bytes + way.log_bytes
-    aside.refuse_without_space(data_dir, needed, f"backup {way.manifest.backup_id} with its log")
-    former = aside.name(data_dir) if occupied else None
+    set_aside.refuse_without_space(
+        data_dir, needed, f"backup {way.manifest.backup_id} with its log"
+    )
+    former = set_aside.name(data_dir) if occupied else None
     work = Work(repo, way, data_dir.with_name(data_dir.name + _FETCHED_TO))
     kept = f"the former data is kept in {former}" if former else "there was no former data"
     return (
@@ -81,8 +84,8 @@ def _steps(
             partial(fetch, opts, work, lambda line: None),
             watched=partial(fetch, opts, work),
         ),
-        *aside.stop_service(opts.service),
-        *aside.make_room(data_dir, former, refuse_running, opts.os_user, 0o750),
+        *set_aside.stop_service(opts.service),
+        *set_aside.make_room(data_dir, former, refuse_running, opts.os_user, 0o750),
         Action(
             f"restore {', '.join(entry.backup_id for entry in way.entries)} to {data_dir} and "
             f"prepare it ({kept})",
@@ -175,7 +178,7 @@ def plan_discard(target: Target) -> Plan:
     options.require_part(target, "member")
     opts = options.read(target)
     data_dir = opts.require_path("data_dir")
-    steps = aside.discard_steps(data_dir)
+    steps = set_aside.discard_steps(data_dir)
     left = data_dir.with_name(data_dir.name + _FETCHED_TO)
     if not steps and not left.exists():
         return ()

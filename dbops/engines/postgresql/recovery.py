@@ -14,12 +14,13 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from dbops import aside, files, handles
+from dbops import files, handles
 from dbops.engines.postgresql import client, heartbeat, wal
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.destination import Destination
 from dbops.engines.postgresql.options import Options
 from dbops.errors import CommandFailed, Refused, Unreachable, VerificationFailed
+from dbops.restore import set_aside
 from dbops.runner import Action, Command, Step, capture
 from dbops.targets import Target
 
@@ -257,7 +258,7 @@ def prove(target: Target, opts: Options) -> None:
     except (CommandFailed, Unreachable, VerificationFailed, psycopg.Error) as error:
         words = client.reason(error) if isinstance(error, psycopg.Error) else str(error)
         raise Refused(f"The server is not up and sound, so nothing is removed: {words}.") from None
-    aside.require_verified(target.state_dir / NOTE)
+    set_aside.require_verified(target.state_dir / NOTE)
 
 
 def _receiving(connection: Connection) -> None:

@@ -12,12 +12,13 @@ import re
 from functools import partial
 from pathlib import Path
 
-from dbops import aside, handles
+from dbops import handles
 from dbops.contract import RestoreRequest
 from dbops.engines.postgresql import destination, options, pgbackrest, recovery
 from dbops.engines.postgresql.destination import Destination
 from dbops.engines.postgresql.options import Options
 from dbops.errors import ConfigError, Refused
+from dbops.restore import set_aside
 from dbops.runner import Action, Command, Plan, capture
 from dbops.targets import Target
 
@@ -37,12 +38,12 @@ def plan_restore(target: Target, request: RestoreRequest) -> Plan:
     live = request.rehearsal and running_process(data_dir) is not None
     way = destination.choose(opts, request, live=live)
     _same_version(opts, way)
-    aside.refuse_without_space(data_dir, way.backup.size, f"backup {way.backup.label}")
-    former = aside.name(data_dir)
+    set_aside.refuse_without_space(data_dir, way.backup.size, f"backup {way.backup.label}")
+    former = set_aside.name(data_dir)
     kept = f"the former data is kept in {former}" if occupied else "there was no former data"
     return (
-        *aside.stop_service(opts.service),
-        *aside.make_room(data_dir, former if occupied else None, _refuse_running, opts.os_user),
+        *set_aside.stop_service(opts.service),
+        *set_aside.make_room(data_dir, former if occupied else None, _refuse_running, opts.os_user),
         _restore(opts, data_dir, way, kept),
         Command(
             ("chmod", "-R", "g+rX", str(data_dir)),
@@ -94,7 +95,7 @@ def _is_server(process: int, data_dir: Path) -> bool:
 
 def _occupied(data_dir: Path) -> bool:
     """Return whether there is a former data directory to set aside; refuse anything else."""
-    aside.refuse_fixed(data_dir)
+    set_aside.refuse_fixed(data_dir)
     if not data_dir.exists() or not any(data_dir.iterdir()):
         return False
     if not (data_dir / "PG_VERSION").is_file() and not (data_dir / "backup.manifest").is_file():
@@ -150,7 +151,7 @@ def plan_discard(target: Target) -> Plan:
     options.require_part(target, "member")
     opts = options.read(target)
     data_dir = opts.require_path("data_dir")
-    steps = aside.discard_steps(data_dir)
+    steps = set_aside.discard_steps(data_dir)
     if steps:
         recovery.prove(target, opts)
     return steps

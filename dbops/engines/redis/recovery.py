@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from dbops import aside, files
+from dbops import files
 from dbops.engines.redis import aof, client, private, processes
 from dbops.engines.redis.client import Connection, text
 from dbops.engines.redis.destination import Destination
 from dbops.engines.redis.options import Options
 from dbops.engines.redis.private import Place
 from dbops.errors import CommandFailed, DbopsError, Refused, Unreachable, VerificationFailed
+from dbops.restore import set_aside
 from dbops.runner import Action, Command, Step, capture
 from dbops.targets import Target
 
@@ -174,7 +175,7 @@ def prove(target: Target, opts: Options) -> None:
     except (CommandFailed, Unreachable, VerificationFailed) as error:
         words = str(error).rstrip(".")
         raise Refused(f"The server is not up and sound, so nothing is removed: {words}.") from None
-    aside.require_verified(target.state_dir / NOTE)
+    set_aside.require_verified(target.state_dir / NOTE)
 
 
 def _receiving(connection: Connection) -> None:

@@ -11,7 +11,6 @@ import os
 from functools import partial
 from pathlib import Path
 
-from dbops import aside
 from dbops.contract import RestoreRequest
 from dbops.engines.redis import catalogue, destination, loading, options, processes, recovery
 from dbops.engines.redis.destination import Destination
@@ -19,6 +18,7 @@ from dbops.engines.redis.options import Options
 from dbops.errors import Refused
 from dbops.options import require_part
 from dbops.restic import Repository
+from dbops.restore import set_aside
 from dbops.runner import Action, OnLine, Plan, Step, capture
 from dbops.targets import Target
 
@@ -40,12 +40,12 @@ def plan_restore(target: Target, request: RestoreRequest) -> Plan:
     occupied = _occupied(data_dir)
     repo = catalogue.open_(target, opts)
     way = destination.choose(opts, repo, request)
-    aside.refuse_without_space(data_dir, way.size, f"backup {way.full.backup_id}")
-    former = aside.name(data_dir)
+    set_aside.refuse_without_space(data_dir, way.size, f"backup {way.full.backup_id}")
+    former = set_aside.name(data_dir)
     kept = f"the former data is kept in {former}" if occupied else "there was no former data"
     return (
-        *aside.stop_service(opts.service),
-        *aside.make_room(data_dir, former if occupied else None, _refuse_running, opts.os_user),
+        *set_aside.stop_service(opts.service),
+        *set_aside.make_room(data_dir, former if occupied else None, _refuse_running, opts.os_user),
         *_fill(opts, repo, way, data_dir, kept),
         *recovery.steps(target, opts, way, former if occupied else None, kept),
     )
@@ -61,7 +61,7 @@ def _refuse_running(data_dir: Path) -> None:
 
 def _occupied(data_dir: Path) -> bool:
     """Return whether there is a former data directory to set aside; refuse anything else."""
-    aside.refuse_fixed(data_dir)
+    set_aside.refuse_fixed(data_dir)
     if not data_dir.exists() or not any(data_dir.iterdir()):
         return False
     strangers = [
@@ -121,7 +121,7 @@ def plan_discard(target: Target) -> Plan:
     require_part(target, "member")
     opts = options.read(target)
     data_dir = opts.require_path("data_dir")
-    if not aside.found(data_dir):
+    if not set_aside.found(data_dir):
         return ()
     recovery.prove(target, opts)
-    return aside.discard_steps(data_dir)
+    return set_aside.discard_steps(data_dir)

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from dbops import aside, repository, runner
+from dbops import repository, runner
 from dbops.contract import RestoreRequest
 from dbops.engines.redis import destination, processes, rdb, restore
 from dbops.engines.redis.options import Options
 from dbops.errors import ConfigError, DbopsError, Refused
+from dbops.restore import set_aside
 from dbops.routes import Entry
 from tests.unit.redis.made import NOON, entry, target
 
@@ -128,7 +129,7 @@ def test_the_steps_in_order(member: Member) -> None:
     assert len(steps) == len(begins)
     for step, begin in zip(steps, begins, strict=True):
         assert step.startswith(begin), step
-    assert not aside.found(member.data)
+    assert not set_aside.found(member.data)
 
 
 def test_a_cache_gets_a_snapshot(tmp_path: Path) -> None:
@@ -164,7 +165,7 @@ def test_only_on_a_member(tmp_path: Path) -> None:
 
 def test_discard_wants_a_server_that_is_up(member: Member) -> None:
     assert restore.plan_discard(member.target) == ()
-    member.data.rename(aside.name(member.data))
+    member.data.rename(set_aside.name(member.data))
     with pytest.raises(DbopsError):
         restore.plan_discard(member.target)
-    assert aside.found(member.data)
+    assert set_aside.found(member.data)

@@ -1,0 +1,1 @@
+"""What engines share of a restore: data directories set aside."""
