@@ -6,8 +6,8 @@ import socket
 import ssl
 import struct
 
-from dbops.certificates import Certificate, upgraded
 from dbops.engines.mysql.options import Options
+from dbops.monitor.certificates import Certificate, upgraded
 from dbops.targets import Target
 
 _SECONDS = 3.0

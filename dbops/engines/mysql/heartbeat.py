@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 
 import pymysql
 
-from dbops import beating
 from dbops.engines.mysql import client, members, options
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.client import name as quoted
+from dbops.monitor import heartbeat as loop
 from dbops.targets import Target
 
 TABLE = "heartbeat"
@@ -46,7 +46,7 @@ def heartbeat(target: Target, stop: Callable[[], bool]) -> None:
             if connection.open:
                 connection.close()
 
-    beating.run(beat, drop, stop, opts.heartbeat_interval_seconds, explain)
+    loop.run(beat, drop, stop, opts.heartbeat_interval_seconds, explain)
 
 
 def explain(error: Exception) -> str | None:

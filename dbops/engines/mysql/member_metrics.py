@@ -12,12 +12,12 @@ from typing import Any
 
 import pymysql
 
-from dbops import measures
 from dbops.contract import Sample
 from dbops.engines.mysql import client, flavor, handshake, heartbeat, members
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.options import Options
 from dbops.errors import Unreachable
+from dbops.monitor import samples
 from dbops.targets import Target
 
 _STATEMENT_SECONDS = 5.0
@@ -33,10 +33,10 @@ _contact: dict[tuple[str, str], float] = {}
 def collect(target: Target, options: Options) -> Iterator[Sample]:
     """Yield what can be had without the server, then what it says; Unreachable when it is down."""
     data_dir = options.require_path("data_dir")
-    yield from measures.disk("data", data_dir)
-    yield from measures.disk("log", data_dir)
+    yield from samples.disk("data", data_dir)
+    yield from samples.disk("log", data_dir)
     address = handshake.own_address(target, options)
-    yield from measures.certificate(address, handshake.certificate)
+    yield from samples.certificate(address, handshake.certificate)
     try:
         connection = client.local(options, options.agent_user, timeout_seconds=_STATEMENT_SECONDS)
     except Unreachable:
@@ -57,7 +57,7 @@ def collect(target: Target, options: Options) -> Iterator[Sample]:
 def _down() -> Iterator[Sample]:
     yield Sample("dbops_up", 0.0, (), _UP)
     for name in ("seconds", "bytes"):
-        yield Sample(f"dbops_replication_lag_{name}_known", 0.0, (), measures.KNOWN)
+        yield Sample(f"dbops_replication_lag_{name}_known", 0.0, (), samples.KNOWN)
 
 
 def _server(connection: Connection) -> Iterator[Sample]:
@@ -124,15 +124,15 @@ def replication(target: Target, options: Options, connection: Connection) -> Ite
     key = (target.cluster, target.member)
     if replica is None:
         _contact[key] = now
-        yield from measures.lag(0.0, 0.0, True, True)
-        yield from measures.link(True, now)
+        yield from samples.lag(0.0, 0.0, True, True)
+        yield from samples.link(True, now)
         yield from _semi_sync(connection)
         return
     up = replica["Slave_IO_Running"] == "Yes" and replica["Slave_SQL_Running"] == "Yes"
     if replica["Slave_IO_Running"] == "Yes":
         _contact[key] = now
-    yield from measures.lag(age, unapplied(replica), beat is not None, up)
-    yield from measures.link(up, _contact.get(key, beat or 0.0))
+    yield from samples.lag(age, unapplied(replica), beat is not None, up)
+    yield from samples.link(up, _contact.get(key, beat or 0.0))
     yield Sample(
         "dbops_replication_errors",
         float(bool(int(replica["Last_IO_Errno"]) or int(replica["Last_SQL_Errno"]))),

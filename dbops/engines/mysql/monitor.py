@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from dbops import measures, status
+from dbops import status
 from dbops.contract import Sample
 from dbops.engines.mysql import member_metrics, options
 from dbops.manifest import Kind
+from dbops.monitor import samples
 from dbops.targets import Target
 
 METHOD = "restic"
@@ -28,19 +29,19 @@ KINDS: dict[str, tuple[Kind, ...]] = {
 def collect(target: Target) -> Iterable[Sample]:
     """Yield the samples of ``target``; Unreachable after the local ones when the server is down."""
     opts = options.read(target)
-    yield from measures.objectives(target)
+    yield from samples.objectives(target)
     if target.part == "member":
         yield from member_metrics.collect(target, opts)
     elif target.part == "repository":
         found = status.read(target)
-        yield from measures.disk("backup", opts.repo_path)
-        yield from measures.backups(
+        yield from samples.disk("backup", opts.repo_path)
+        yield from samples.backups(
             found, METHOD, KINDS[opts.flavor], opts.schedule_interval_seconds
         )
         yield from exposure(found["catalogue"], time.time())
     else:
-        yield from measures.disk("scratch", opts.require_path("scratch_dir"))
-        yield from measures.drills(target, METHOD, opts.drill_interval_seconds or 0.0)
+        yield from samples.disk("scratch", opts.require_path("scratch_dir"))
+        yield from samples.drills(target, METHOD, opts.drill_interval_seconds or 0.0)
 
 
 def exposure(catalogue: Mapping[str, Any], now: float) -> Iterator[Sample]:

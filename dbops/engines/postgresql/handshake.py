@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import ssl
 
-from dbops.certificates import Certificate, upgraded
 from dbops.engines.postgresql.options import Options
+from dbops.monitor.certificates import Certificate, upgraded
 from dbops.targets import Target
 
 _SSL_REQUEST = bytes.fromhex("0000000804d2162f")

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import psycopg
 
-from dbops import beating
 from dbops.engines.postgresql import client, options
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.options import Options
+from dbops.monitor import heartbeat as loop
 from dbops.targets import Target
 
 TABLE = "dbops.heartbeat"
@@ -49,7 +49,7 @@ def heartbeat(target: Target, stop: Callable[[], bool]) -> None:
         while open_ones:
             open_ones.pop().close()
 
-    beating.run(beat, drop, stop, opts.heartbeat_interval_seconds, _explain)
+    loop.run(beat, drop, stop, opts.heartbeat_interval_seconds, _explain)
 
 
 def _open(opts: Options) -> Connection:

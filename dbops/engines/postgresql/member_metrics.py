@@ -7,12 +7,12 @@ from typing import Any
 
 import psycopg
 
-from dbops import measures
 from dbops.contract import Sample
 from dbops.engines.postgresql import client, handshake, replication_metrics
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.options import Options
 from dbops.errors import Unreachable
+from dbops.monitor import samples
 from dbops.targets import Target
 
 _STATEMENT_SECONDS = 5.0
@@ -36,10 +36,10 @@ FROM pg_stat_activity WHERE backend_type = 'client backend'"""
 
 def collect(target: Target, options: Options) -> Iterator[Sample]:
     """Yield what can be had without the server, then what it says; Unreachable when it is down."""
-    yield from measures.disk("data", options.require_path("data_dir"))
-    yield from measures.disk("log", options.require_path("data_dir") / "pg_wal")
+    yield from samples.disk("data", options.require_path("data_dir"))
+    yield from samples.disk("log", options.require_path("data_dir") / "pg_wal")
     address = handshake.own_address(target, options)
-    yield from measures.certificate(address, handshake.certificate)
+    yield from samples.certificate(address, handshake.certificate)
     try:
         connection = client.connect(options, statement_timeout_seconds=_STATEMENT_SECONDS)
     except Unreachable:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dbops import measures, status
+from dbops import status
 from dbops.contract import Sample
 from dbops.engines.postgresql import member_metrics, options
 from dbops.manifest import Kind
+from dbops.monitor import samples
 from dbops.targets import Target
 
 METHOD = "pgbackrest"
@@ -22,13 +23,13 @@ KINDS: tuple[Kind, ...] = ("full", "differential", "incremental")
 def collect(target: Target) -> Iterable[Sample]:
     """Yield the samples of ``target``; Unreachable after the local ones when the server is down."""
     opts = options.read(target)
-    yield from measures.objectives(target)
+    yield from samples.objectives(target)
     if target.part == "member":
         yield from member_metrics.collect(target, opts)
     elif target.part == "repository":
-        yield from measures.disk("backup", opts.repo_path)
+        yield from samples.disk("backup", opts.repo_path)
         intervals = opts.schedule_interval_seconds
-        yield from measures.backups(status.read(target), METHOD, KINDS, intervals)
+        yield from samples.backups(status.read(target), METHOD, KINDS, intervals)
     else:
-        yield from measures.disk("scratch", opts.require_path("scratch_dir"))
-        yield from measures.drills(target, METHOD, opts.drill_interval_seconds or 0.0)
+        yield from samples.disk("scratch", opts.require_path("scratch_dir"))
+        yield from samples.drills(target, METHOD, opts.drill_interval_seconds or 0.0)

@@ -15,12 +15,12 @@ from typing import Any
 
 import psycopg
 
-from dbops import measures
 from dbops.contract import Sample
 from dbops.engines.postgresql import heartbeat
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.wal import SEGMENT_BYTES, split_segment
+from dbops.monitor import samples
 from dbops.targets import Target
 
 SILENCE_SECONDS = 35.0
@@ -88,7 +88,7 @@ def collect(target: Target, options: Options, connection: Connection) -> Iterato
 def unknown() -> Iterator[Sample]:
     """Yield what is said when the server does not answer; the values stay as they were."""
     for name in ("replication_lag_seconds", "replication_lag_bytes", "rpo_exposure"):
-        yield Sample(f"dbops_{name}_known", 0.0, (), measures.KNOWN)
+        yield Sample(f"dbops_{name}_known", 0.0, (), samples.KNOWN)
 
 
 def _beat(connection: Connection) -> float | None:
@@ -118,16 +118,14 @@ def standby_samples(
         since = max(0.0, now - (seen.contact or beat or now))
         lag_bytes = max(1.0, seen.end - replayed, 0.0) + seen.rate * since
     last = max(seen.contact, contact or 0.0) or beat or 0.0
-    yield from measures.lag(
-        now - beat if beat is not None else 0.0, lag_bytes, beat is not None, up
-    )
-    yield from measures.link(up, last)
+    yield from samples.lag(now - beat if beat is not None else 0.0, lag_bytes, beat is not None, up)
+    yield from samples.link(up, last)
 
 
 def primary_samples(target: Target, slots: list[tuple[Any, ...]]) -> Iterator[Sample]:
     """Yield a primary's own zeros and how far behind the standby of each slot is."""
-    yield from measures.lag(0.0, 0.0, True, True)
-    yield from measures.link(True, time.time())
+    yield from samples.lag(0.0, 0.0, True, True)
+    yield from samples.link(True, time.time())
     for name, behind, active in slots:
         labels = (("source", target.member), ("replica", str(name)))
         yield Sample(
@@ -172,4 +170,4 @@ def exposure(seconds: float, size: float, known: bool) -> Iterator[Sample]:
         "Time since log was last archived: what would be lost now.",
     )
     yield Sample("dbops_rpo_exposure_bytes", size, (), "Log that is not archived yet.")
-    yield Sample("dbops_rpo_exposure_known", float(known), (), measures.KNOWN)
+    yield Sample("dbops_rpo_exposure_known", float(known), (), samples.KNOWN)

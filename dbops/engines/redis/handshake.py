@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import ssl
 
-from dbops.certificates import Certificate, upgraded
 from dbops.engines.redis.options import Options
+from dbops.monitor.certificates import Certificate, upgraded
 from dbops.targets import Target
 
 _SECONDS = 3.0

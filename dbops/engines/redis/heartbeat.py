@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from dbops import beating
 from dbops.engines.redis import client, options
 from dbops.engines.redis.client import Connection, text
 from dbops.engines.redis.content import HEARTBEAT
 from dbops.engines.redis.options import Options
+from dbops.monitor import heartbeat as loop
 from dbops.options import require_part
 from dbops.targets import Target
 
@@ -37,7 +37,7 @@ def heartbeat(target: Target, stop: Callable[[], bool]) -> None:
         while open_ones:
             open_ones.pop().close()
 
-    beating.run(beat_once, drop, stop, opts.heartbeat_interval_seconds)
+    loop.run(beat_once, drop, stop, opts.heartbeat_interval_seconds)
 
 
 def _open(opts: Options, member: str) -> Connection:

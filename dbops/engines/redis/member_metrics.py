@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from dbops import measures
 from dbops.contract import Sample
 from dbops.engines.redis import client, handshake, replication_metrics
 from dbops.engines.redis.client import Connection, fields, text
 from dbops.engines.redis.options import Options
 from dbops.errors import CommandFailed, Unreachable
+from dbops.monitor import samples
 from dbops.targets import Target
 
 Info = Mapping[str, str]
@@ -23,9 +23,9 @@ _REFUSALS = ("errorstat_NOPERM", "errorstat_WRONGPASS")
 
 def collect(target: Target, options: Options) -> Iterator[Sample]:
     """Yield what can be had without the server, then what it says; Unreachable when it is down."""
-    yield from measures.disk("data", options.require_path("data_dir"))
+    yield from samples.disk("data", options.require_path("data_dir"))
     address = handshake.own_address(target, options)
-    yield from measures.certificate(address, handshake.certificate)
+    yield from samples.certificate(address, handshake.certificate)
     try:
         connection = client.member(
             options, target.member, options.monitor_user, options.monitor_password_file

@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from dbops import measures
 from dbops.contract import Sample
 from dbops.engines.redis import heartbeat
 from dbops.engines.redis.client import Connection
 from dbops.errors import CommandFailed
+from dbops.monitor import samples
 from dbops.targets import Target
 
 SILENCE_SECONDS = 35.0
@@ -54,7 +54,7 @@ def collect(target: Target, info: Mapping[str, str], beat_at: float | None) -> I
 def unknown() -> Iterator[Sample]:
     """Yield what is said when the server does not answer; the values stay as they were."""
     for name in ("replication_lag_seconds", "replication_lag_bytes"):
-        yield Sample(f"dbops_{name}_known", 0.0, (), measures.KNOWN)
+        yield Sample(f"dbops_{name}_known", 0.0, (), samples.KNOWN)
 
 
 def beat(connection: Connection) -> float | None:
@@ -84,16 +84,16 @@ def replica_samples(
         since = max(0.0, now - (seen.contact or beat_at or now))
         behind = max(1.0, seen.end - applied) + seen.rate * since
     last = seen.contact or beat_at or 0.0
-    yield from measures.lag(
+    yield from samples.lag(
         now - beat_at if beat_at is not None else 0.0, behind, beat_at is not None, up
     )
-    yield from measures.link(up, last)
+    yield from samples.link(up, last)
 
 
 def primary_samples(target: Target, info: Mapping[str, str]) -> Iterator[Sample]:
     """Yield a primary's own zeros and how far behind each of the other members is."""
-    yield from measures.lag(0.0, 0.0, True, True)
-    yield from measures.link(True, time.time())
+    yield from samples.lag(0.0, 0.0, True, True)
+    yield from samples.link(True, time.time())
     written = float(info.get("master_repl_offset", "0"))
     connected = replicas(target, info)
     for name in target.members:

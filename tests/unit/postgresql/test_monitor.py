@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from dbops import measures, status
+from dbops import status
 from dbops.contract import DrillResult, DrillTable, Sample
 from dbops.drill import history
 from dbops.engines.postgresql import monitor, options, replication_metrics
 from dbops.engines.postgresql.replication_metrics import Seen
+from dbops.monitor import samples
 from dbops.targets import Target
 
 pytestmark = pytest.mark.unit
@@ -150,7 +151,7 @@ def test_exposure_without_an_archived_segment_is_not_known(name: str | None) -> 
 def test_an_empty_status_gives_every_series_with_zeros(tmp_path: Path) -> None:
     target = make_target(tmp_path, "repository", schedule_interval_seconds={"full": 86400})
     intervals = options.read(target).schedule_interval_seconds
-    empty = values(measures.backups(status.read(target), monitor.METHOD, monitor.KINDS, intervals))
+    empty = values(samples.backups(status.read(target), monitor.METHOD, monitor.KINDS, intervals))
 
     assert empty["dbops_backup_last_success_timestamp_seconds/pgbackrest/full/repo1"] == 0
     assert empty["dbops_backup_schedule_interval_seconds/pgbackrest/full/repo1"] == 86400
@@ -169,7 +170,7 @@ def test_an_empty_status_gives_every_series_with_zeros(tmp_path: Path) -> None:
         "verify": {"problems": ["a", "b"], "last_result": 0},
         "catalogue": {"retained": 3, "full": 1, "chain_length": 2, "encrypted": True},
     }
-    full = values(measures.backups(filled, monitor.METHOD, monitor.KINDS, intervals))
+    full = values(samples.backups(filled, monitor.METHOD, monitor.KINDS, intervals))
 
     assert full.keys() == empty.keys()
     assert full["dbops_backup_last_success_timestamp_seconds/pgbackrest/full/repo1"] == (
@@ -209,11 +210,11 @@ def make_result(began: datetime, proven: bool) -> DrillResult:
 
 def test_drills_before_the_first_after_a_proof_and_after_a_failure(tmp_path: Path) -> None:
     target = make_target(tmp_path, "drill")
-    none = values(measures.drills(target, monitor.METHOD, 0.0))
+    none = values(samples.drills(target, monitor.METHOD, 0.0))
     history.save(target, make_result(BEGAN, True))
-    proof = values(measures.drills(target, monitor.METHOD, 0.0))
+    proof = values(samples.drills(target, monitor.METHOD, 0.0))
     history.save(target, make_result(BEGAN + timedelta(days=1), False))
-    failure = values(measures.drills(target, monitor.METHOD, 0.0))
+    failure = values(samples.drills(target, monitor.METHOD, 0.0))
 
     assert none.keys() == proof.keys() == failure.keys()
     name = "dbops_restore_drill_{}/pgbackrest"

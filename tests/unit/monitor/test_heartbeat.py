@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from dbops import beating
 from dbops.errors import Unreachable
+from dbops.monitor import heartbeat
 
 
 def test_it_goes_on_after_a_failure_and_logs_each_change_once(
@@ -23,7 +23,7 @@ def test_it_goes_on_after_a_failure_and_logs_each_change_once(
             raise answer
         return answer
 
-    beating.run(beat, lambda: dropped.append(len(answers)), lambda: not answers, 0.001)
+    heartbeat.run(beat, lambda: dropped.append(len(answers)), lambda: not answers, 0.001)
 
     assert [record.message for record in caplog.records] == [
         "primary",
@@ -40,5 +40,5 @@ def test_an_error_that_nobody_knows_ends_it_and_drops_the_connection() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        beating.run(beat, lambda: dropped.append(1), lambda: False, 0.001)
+        heartbeat.run(beat, lambda: dropped.append(1), lambda: False, 0.001)
     assert dropped == [1]

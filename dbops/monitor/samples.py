@@ -13,11 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dbops.certificates import Certificate
 from dbops.contract import DrillResult, Sample
 from dbops.drill import history
 from dbops.errors import DbopsError
 from dbops.manifest import Kind
+from dbops.monitor.certificates import Certificate
 from dbops.targets import Target
 
 Labels = tuple[tuple[str, str], ...]

@@ -1,0 +1,1 @@
+"""What engines share of monitoring: samples, certificates, the heartbeat's loop."""
