@@ -12,11 +12,11 @@ from typing import Any
 import click
 
 from dbops import engines, output, targets
-from dbops.collecting import Collected, Collector
 from dbops.commands import options
 from dbops.contract import VERBS, Check, Control, Sample
 from dbops.errors import DbopsError, UnsupportedVerb, VerificationFailed
-from dbops.exporter import encode
+from dbops.exporter.collecting import Collected, Collector
+from dbops.exporter.server import encode
 from dbops.targets import Target
 
 

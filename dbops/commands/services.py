@@ -11,10 +11,10 @@ from types import FrameType
 import click
 
 from dbops import output
-from dbops.collecting import Fleet
 from dbops.commands import options
 from dbops.errors import ConfigError
-from dbops.exporter import Server, Tls, parse_listen
+from dbops.exporter.collecting import Fleet
+from dbops.exporter.server import Server, Tls, parse_listen
 
 
 class _Notes(logging.Handler):

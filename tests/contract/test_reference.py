@@ -11,7 +11,12 @@ from dbops import cli
 from dbops.commands.docs import pages
 from tests.contract.grid import ROOT
 
-OWN_MODULES = ("collecting.py", "exporter.py", "monitor/samples.py", "commands/checks.py")
+OWN_MODULES = (
+    "exporter/collecting.py",
+    "exporter/server.py",
+    "monitor/samples.py",
+    "commands/checks.py",
+)
 
 
 def metric_patterns() -> Iterator[tuple[str, Path]]:

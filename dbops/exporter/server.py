@@ -1,7 +1,7 @@
 """The exporter: samples of every target on this host as Prometheus text over HTTP or mutual TLS.
 
 What is *not* here: what is measured (each engine's ``collect``) and deadlines
-(:mod:`dbops.collecting`).
+(:mod:`dbops.exporter.collecting`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dbops.collecting import Fleet
 from dbops.contract import Sample
 from dbops.errors import ConfigError, Refused
+from dbops.exporter.collecting import Fleet
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _MOST_CONNECTIONS = 16

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from dbops.collecting import Fleet
-from dbops.exporter import Server, Tls
+from dbops.exporter.collecting import Fleet
+from dbops.exporter.server import Server, Tls
 
 
 def authority(folder: Path, name: str) -> Path:

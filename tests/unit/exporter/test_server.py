@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from dbops.collecting import Collector, Fleet
 from dbops.contract import Sample
 from dbops.errors import ConfigError, Refused
-from dbops.exporter import Server, Tls, encode, parse_listen
+from dbops.exporter.collecting import Collector, Fleet
+from dbops.exporter.server import Server, Tls, encode, parse_listen
 from tests.conftest import WriteTarget
 from tests.contract import fake_engine
 

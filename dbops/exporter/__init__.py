@@ -1,0 +1,1 @@
+"""The exporter: it reads the engines, so it stands above them."""
