@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from dbops import checking, status
+from dbops import status
+from dbops.check import lines
 from dbops.contract import Check
 from dbops.errors import CommandFailed
 from dbops.targets import Target
@@ -30,7 +31,7 @@ def last(target: Target) -> dict[str, Any]:
 
 
 def checks(target: Target) -> list[Check]:
-    return [check for check in checking.attempts(target) if "backup" in check.name]
+    return [check for check in lines.attempts(target) if "backup" in check.name]
 
 
 def failed(target: Target) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from dbops import checking
+from dbops.check import lines
 from dbops.contract import Check
 from dbops.engines.mysql import checks_member, checks_repository, options
 from dbops.engines.mysql.options import Options
@@ -34,4 +34,4 @@ _PARTS: dict[str, tuple[Lines, ...]] = {
 def check(target: Target) -> Iterable[Check]:
     """Yield one line per check for this host's part in the cluster."""
     opts = options.read(target)
-    yield from checking.run(_PARTS[target.part], target, opts)
+    yield from lines.run(_PARTS[target.part], target, opts)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pymysql
 
-from dbops import checking
+from dbops.check import lines
 from dbops.contract import Check
 from dbops.engines.mysql import client, flavor, heartbeat, members
 from dbops.engines.mysql.backup import series
@@ -29,13 +29,13 @@ _OUTSIDE = (
 def directories(target: Target, opts: Options) -> Iterator[Check]:
     """The data directory's owner and mode, and the room on its disk."""
     data_dir = opts.require_path("data_dir")
-    yield checking.private(data_dir, "data directory is private", opts.os_user)
-    yield checking.headroom(data_dir, "data disk has room")
+    yield lines.private(data_dir, "data directory is private", opts.os_user)
+    yield lines.headroom(data_dir, "data disk has room")
 
 
 def certificate(target: Target, opts: Options) -> Iterator[Check]:
     """The TLS certificate's last day."""
-    yield checking.certificate(opts.tls_certificate)
+    yield lines.certificate(opts.tls_certificate)
 
 
 def server(target: Target, opts: Options) -> Iterator[Check]:

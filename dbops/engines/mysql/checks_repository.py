@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from dbops import checking
 from dbops import repository as stored
+from dbops.check import lines
 from dbops.contract import Check
 from dbops.engines.mysql import archive, chain, flavor, gtid, index, members, options, server
 from dbops.engines.mysql.gtid import Position
@@ -21,9 +21,9 @@ BEHIND_SECONDS = 60.0
 
 def directories(target: Target, opts: Options) -> Iterator[Check]:
     """The repository's owner and mode, and the room on its disk."""
-    yield checking.private(opts.repo_path, "repository is private", opts.repo_user)
-    yield checking.private(opts.require_path("binlog_dir"), "binary log is private", opts.repo_user)
-    yield checking.headroom(opts.repo_path, "repository disk has room")
+    yield lines.private(opts.repo_path, "repository is private", opts.repo_user)
+    yield lines.private(opts.require_path("binlog_dir"), "binary log is private", opts.repo_user)
+    yield lines.headroom(opts.repo_path, "repository disk has room")
 
 
 def servers(target: Target, opts: Options) -> Iterator[Check]:
@@ -72,12 +72,12 @@ def backups(target: Target, opts: Options) -> Iterator[Check]:
     repo = stored.open_repository(target, opts)
     found = stored.catalogue(repo)
     yield Check("repository answers", True, f"{len(found.backups)} entries, encrypted")
-    yield checking.redundancy(found.backups, opts.minimum_redundancy)
+    yield lines.redundancy(found.backups, opts.minimum_redundancy)
     for kind, seconds in opts.schedule_interval_seconds.items():
         if kind != "log":
-            yield checking.age(found.backups, kind, seconds)
+            yield lines.age(found.backups, kind, seconds)
     yield from _log(target, opts, repo)
-    yield checking.fingerprint(found.backups)
+    yield lines.fingerprint(found.backups)
 
 
 def _log(target: Target, opts: Options, repo: Repository) -> Iterator[Check]:
@@ -106,7 +106,7 @@ def _log(target: Target, opts: Options, repo: Repository) -> Iterator[Check]:
 
 def attempts(target: Target, opts: Options) -> Iterator[Check]:
     """How the last attempts on this host ended."""
-    yield from checking.attempts(target)
+    yield from lines.attempts(target)
 
 
 def drill_host(target: Target, opts: Options) -> Iterator[Check]:
@@ -116,4 +116,4 @@ def drill_host(target: Target, opts: Options) -> Iterator[Check]:
     detail = f"{here}, the target says {target.version}"
     yield Check("the server's version", here == target.version, detail, "run provision")
     place = opts.require_path("scratch_dir")
-    yield from checking.drills(target, place, opts.drill_interval_seconds)
+    yield from lines.drills(target, place, opts.drill_interval_seconds)

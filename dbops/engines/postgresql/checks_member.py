@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from dbops import checking
+from dbops.check import lines
 from dbops.contract import Check
 from dbops.engines.postgresql import client, heartbeat, pgbackrest
 from dbops.engines.postgresql.client import Connection
@@ -37,13 +37,13 @@ _RECEIVER = "SELECT status FROM pg_stat_wal_receiver"
 def directories(target: Target, opts: Options) -> Iterator[Check]:
     """The data directory's owner and mode, and the room on its disk."""
     data_dir = opts.require_path("data_dir")
-    yield checking.private(data_dir, "data directory is private", opts.os_user)
-    yield checking.headroom(data_dir, "data disk has room")
+    yield lines.private(data_dir, "data directory is private", opts.os_user)
+    yield lines.headroom(data_dir, "data disk has room")
 
 
 def certificate(target: Target, opts: Options) -> Iterator[Check]:
     """The TLS certificate's last day."""
-    yield checking.certificate(opts.tls_certificate)
+    yield lines.certificate(opts.tls_certificate)
 
 
 def server(target: Target, opts: Options) -> Iterator[Check]:

@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from dbops import checking, sealing
+from dbops import sealing
+from dbops.check import lines
 from dbops.contract import Check
 from dbops.engines.postgresql import catalogue, client, pgbackrest, retention
 from dbops.engines.postgresql.checks_member import archiver
@@ -22,8 +23,8 @@ SEAL_SECONDS = 60
 
 def directories(target: Target, opts: Options) -> Iterator[Check]:
     """The repository's owner and mode, and the room on its disk."""
-    yield checking.private(opts.repo_path, "repository is private", opts.os_user)
-    yield checking.headroom(opts.repo_path, "repository disk has room")
+    yield lines.private(opts.repo_path, "repository is private", opts.os_user)
+    yield lines.headroom(opts.repo_path, "repository disk has room")
 
 
 def tool(target: Target, opts: Options) -> Iterator[Check]:
@@ -33,7 +34,7 @@ def tool(target: Target, opts: Options) -> Iterator[Check]:
     hint = "if nobody of you stopped it, find out who did; then run pgbackrest start"
     yield Check("pgBackRest is not stopped", not stopped, stopped, hint)
     for path, name in ((opts.lock_path, "locks"), (opts.log_path, "logs")):
-        yield checking.private(path, f"pgBackRest's {name} are its own", opts.os_user)
+        yield lines.private(path, f"pgBackRest's {name} are its own", opts.os_user)
     links = [str(path) for path in sorted(opts.log_path.glob("*")) if path.is_symlink()]
     yield Check("pgBackRest's logs are no links", not links, ", ".join(links), "remove them")
     yield _sealed(opts)
@@ -89,13 +90,13 @@ def stanza(target: Target, opts: Options) -> Iterator[Check]:
     yield Check("repository answers", True, f"{opts.stanza}: {len(found.backups)} backups")
     yield Check("repository is encrypted", found.encrypted, "", "make it anew with a cipher")
     backups = catalogue.read(target, opts, found).backups
-    yield checking.redundancy(backups, opts.minimum_redundancy)
+    yield lines.redundancy(backups, opts.minimum_redundancy)
     for kind, seconds in opts.schedule_interval_seconds.items():
-        yield checking.age(backups, kind, seconds)
+        yield lines.age(backups, kind, seconds)
     bad = [b.label for b in found.backups if b.error]
     yield Check("no backup holds damaged pages", not bad, ", ".join(bad), "look at the disk")
     yield from _log(target, opts, found)
-    yield checking.fingerprint(backups)
+    yield lines.fingerprint(backups)
 
 
 def _log(target: Target, opts: Options, found: Stanza) -> Iterator[Check]:
@@ -116,7 +117,7 @@ def _log(target: Target, opts: Options, found: Stanza) -> Iterator[Check]:
 
 def attempts(target: Target, opts: Options) -> Iterator[Check]:
     """How the last attempts on this host ended."""
-    yield from checking.attempts(target)
+    yield from lines.attempts(target)
 
 
 def drill_host(target: Target, opts: Options) -> Iterator[Check]:
@@ -125,6 +126,4 @@ def drill_host(target: Target, opts: Options) -> Iterator[Check]:
     said = capture(Command((str(binary), "--version"), timeout_seconds=30)).stdout.strip()
     ok = f") {target.version}." in said or said.endswith(f") {target.version}")
     yield Check("PostgreSQL's version", ok, said, "run provision")
-    yield from checking.drills(
-        target, opts.require_path("scratch_dir"), opts.drill_interval_seconds
-    )
+    yield from lines.drills(target, opts.require_path("scratch_dir"), opts.drill_interval_seconds)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dbops import checking
+from dbops.check import lines
 from dbops.contract import Check
 from dbops.engines.redis import catalogue, client, heartbeat, replication_metrics, topology
 from dbops.engines.redis.client import Connection, text
@@ -23,13 +23,13 @@ MEMORY_SHARE = 0.9
 def directories(target: Target, opts: Options) -> Iterator[Check]:
     """The data directory's owner and mode, and the room on its disk."""
     data_dir = opts.require_path("data_dir")
-    yield checking.private(data_dir, "data directory is private", opts.os_user)
-    yield checking.headroom(data_dir, "data disk has room")
+    yield lines.private(data_dir, "data directory is private", opts.os_user)
+    yield lines.headroom(data_dir, "data disk has room")
 
 
 def certificate(target: Target, opts: Options) -> Iterator[Check]:
     """The TLS certificate's last day."""
-    yield checking.certificate(opts.tls_certificate)
+    yield lines.certificate(opts.tls_certificate)
 
 
 def server(target: Target, opts: Options) -> Iterator[Check]:

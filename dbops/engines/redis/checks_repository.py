@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from dbops import checking
+from dbops.check import lines
 from dbops.contract import Check
 from dbops.engines.redis import catalogue, checks_member, client, rdb, replica, tampering, topology
 from dbops.engines.redis.options import Options
@@ -18,9 +18,9 @@ _LEAST_LOG_SECONDS = 180.0
 def directories(target: Target, opts: Options) -> Iterator[Check]:
     """The folders' owners and modes, and the room on their disks."""
     place = opts.require_path("replica_dir")
-    yield checking.private(place, "replica's directory is private", opts.os_user)
-    yield checking.headroom(place, "replica's disk has room")
-    yield checking.headroom(opts.repo_path, "repository disk has room")
+    yield lines.private(place, "replica's directory is private", opts.os_user)
+    yield lines.headroom(place, "replica's disk has room")
+    yield lines.headroom(opts.repo_path, "repository disk has room")
 
 
 def hidden_replica(target: Target, opts: Options) -> Iterator[Check]:
@@ -57,11 +57,11 @@ def stored(target: Target, opts: Options) -> Iterator[Check]:
     """What the repository holds: redundancy, ages, how far its log goes."""
     found = catalogue.catalogue(target)
     yield Check("repository answers", True, f"{len(found.backups)} backups")
-    yield checking.redundancy(found.backups, opts.minimum_redundancy)
+    yield lines.redundancy(found.backups, opts.minimum_redundancy)
     for kind, seconds in opts.schedule_interval_seconds.items():
         if kind != "log":
-            yield checking.age(found.backups, kind, seconds)
-    yield checking.fingerprint(found.backups)
+            yield lines.age(found.backups, kind, seconds)
+    yield lines.fingerprint(found.backups)
     age = (
         (datetime.now(UTC) - found.window.newest).total_seconds() if found.window else float("inf")
     )
@@ -73,7 +73,7 @@ def stored(target: Target, opts: Options) -> Iterator[Check]:
 
 def attempts(target: Target, opts: Options) -> Iterator[Check]:
     """How the last attempts on this host ended."""
-    yield from checking.attempts(target)
+    yield from lines.attempts(target)
 
 
 def drill_host(target: Target, opts: Options) -> Iterator[Check]:
@@ -82,6 +82,4 @@ def drill_host(target: Target, opts: Options) -> Iterator[Check]:
     version = said.split(" ", 1)[1]
     ok = version == target.version or version.startswith(f"{target.version}.")
     yield Check("server's version", ok, f"{said}, the target says {target.version}", "provision")
-    yield from checking.drills(
-        target, opts.require_path("scratch_dir"), opts.drill_interval_seconds
-    )
+    yield from lines.drills(target, opts.require_path("scratch_dir"), opts.drill_interval_seconds)
