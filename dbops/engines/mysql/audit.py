@@ -10,16 +10,16 @@ from collections.abc import Sequence
 
 import pymysql
 
-from dbops import host_controls
+from dbops.audit import host_controls
+from dbops.audit.host_controls import Host
+from dbops.audit.rules import Rule, check_waivers, judge
 from dbops.contract import Control
-from dbops.controls import Rule, check_waivers, judge
 from dbops.engines.mysql import client, members, options, restore
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.controls import accounts, host, settings
 from dbops.engines.mysql.controls.facts import Facts, Row, accounts_of, granted
 from dbops.engines.mysql.options import Options
 from dbops.errors import Refused
-from dbops.host_controls import Host
 from dbops.targets import Target
 
 RULES: tuple[Rule[Facts], ...] = tuple(

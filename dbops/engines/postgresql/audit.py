@@ -12,15 +12,15 @@ from contextlib import ExitStack
 
 import psycopg
 
-from dbops import host_controls
+from dbops.audit import host_controls
+from dbops.audit.host_controls import Host
+from dbops.audit.rules import Rule, check_waivers, judge
 from dbops.contract import Control
-from dbops.controls import Rule, check_waivers, judge
 from dbops.engines.postgresql import client, options
 from dbops.engines.postgresql.controls import accounts, durability, host, logs, network
 from dbops.engines.postgresql.controls.facts import Facts, Row
 from dbops.engines.postgresql.options import Options
 from dbops.errors import Refused
-from dbops.host_controls import Host
 from dbops.targets import Target
 
 RULES: tuple[Rule[Facts], ...] = tuple(

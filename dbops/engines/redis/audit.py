@@ -8,16 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from dbops import host_controls
+from dbops.audit import host_controls
+from dbops.audit.host_controls import Host
+from dbops.audit.rules import Rule, check_waivers, judge
 from dbops.contract import Control
-from dbops.controls import Rule, check_waivers, judge
 from dbops.engines.redis import client, options, processes
 from dbops.engines.redis.client import Connection, by_name, text
 from dbops.engines.redis.controls import accounts, durability, host, network
 from dbops.engines.redis.controls.facts import Facts, user
 from dbops.engines.redis.options import Options
 from dbops.errors import Refused, Unreachable
-from dbops.host_controls import Host
 from dbops.targets import Target
 
 RULES: tuple[Rule[Facts], ...] = tuple(

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dbops import host_controls
+from dbops.audit import host_controls
 from lab import fleet
 from tests.e2e.hosts import Site
 from tests.e2e.state import changes, state

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dbops.controls import Finding
+from dbops.audit.rules import Finding
 from dbops.engines.postgresql import audit, options
 from dbops.engines.postgresql.controls import accounts, durability, host, logs, network
 from dbops.engines.postgresql.controls.facts import Facts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dbops.controls import Finding, Rule, verdict
+from dbops.audit.rules import Finding, Rule, verdict
 from dbops.engines.mysql.controls.facts import LOCAL, Account, Facts
 
 _POWERS = frozenset(

@@ -7,7 +7,7 @@ import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
-from dbops.controls import Finding, Rule, permissions, verdict
+from dbops.audit.rules import Finding, Rule, permissions, verdict
 from dbops.engines.mysql import flavor
 from dbops.engines.mysql.controls.facts import Facts
 from dbops.runner import Command, capture

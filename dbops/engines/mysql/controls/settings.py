@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from dbops.controls import Finding, Rule, verdict
+from dbops.audit.rules import Finding, Rule, verdict
 from dbops.engines.mysql import handshake
 from dbops.engines.mysql.controls.facts import Facts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dbops.controls import Finding, Rule, expect, verdict
+from dbops.audit.rules import Finding, Rule, expect, verdict
 from dbops.engines.postgresql import pgbackrest
 from dbops.engines.postgresql.controls.facts import Facts
 

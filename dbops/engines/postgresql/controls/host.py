@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from dbops import runner
-from dbops.controls import Finding, Rule, permissions, verdict
+from dbops.audit.rules import Finding, Rule, permissions, verdict
 from dbops.engines.postgresql.controls.facts import Facts
 
 # The last day of support of each major version, from the project's versioning policy.

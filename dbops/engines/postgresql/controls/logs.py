@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from dbops.controls import Finding, Rule, expect, verdict
+from dbops.audit.rules import Finding, Rule, expect, verdict
 from dbops.engines.postgresql.controls.facts import Facts
 
 _VERBOSE = ("debug5", "debug4", "debug3", "debug2", "debug1", "info", "notice", "warning")

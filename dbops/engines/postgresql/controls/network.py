@@ -6,7 +6,7 @@ import re
 import ssl
 from pathlib import Path
 
-from dbops.controls import Finding, Rule, permissions, verdict
+from dbops.audit.rules import Finding, Rule, permissions, verdict
 from dbops.engines.postgresql import handshake
 from dbops.engines.postgresql.controls.facts import Facts, Row
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from dbops.controls import Finding, Rule, permissions, verdict
+from dbops.audit.rules import Finding, Rule, permissions, verdict
 from dbops.engines.redis import client
 from dbops.engines.redis.client import by_name, text
 from dbops.engines.redis.controls.facts import Facts, User

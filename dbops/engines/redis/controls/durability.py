@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dbops.controls import Finding, Rule, expect, verdict
+from dbops.audit.rules import Finding, Rule, expect, verdict
 from dbops.engines.redis.controls.facts import Facts
 
 MOST_CLIENTS = 100_000

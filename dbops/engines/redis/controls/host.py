@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from dbops import runner
-from dbops.controls import Finding, Rule, permissions, verdict
+from dbops.audit.rules import Finding, Rule, permissions, verdict
 from dbops.engines.redis.controls.facts import Facts
 from dbops.targets import read_secret
 

@@ -6,7 +6,7 @@ import socket
 import ssl
 from pathlib import Path
 
-from dbops.controls import Finding, Rule, expect, permissions, verdict
+from dbops.audit.rules import Finding, Rule, expect, permissions, verdict
 from dbops.engines.redis import handshake
 from dbops.engines.redis.client import Connection, text
 from dbops.engines.redis.controls.accounts import refused

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dbops import handles, runner
+from dbops.audit.rules import HOST, Finding, Rule, check_waivers, judge, verdict
 from dbops.contract import Control
-from dbops.controls import HOST, Finding, Rule, check_waivers, judge, verdict
 from dbops.targets import Target
 
 CLOSED = 2.5

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dbops.controls import Finding, Rule, check_waivers, judge
+from dbops.audit.rules import Finding, Rule, check_waivers, judge
 from dbops.errors import ConfigError, Unreachable
 
 
