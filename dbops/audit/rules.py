@@ -70,7 +70,7 @@ def permissions(path: Path, owners: set[str], allowed: int) -> list[str]:
 
 
 HOST = "HO-"
-"""How the ids of the controls begin that every host has (:mod:`dbops.audit.host_controls`)."""
+"""How the ids of the controls begin that every host has (:mod:`.host_controls`)."""
 
 
 def check_waivers(rules: Sequence[Rule[Facts]], waivers: Mapping[str, str]) -> None:

@@ -1,9 +1,9 @@
 """The way into the cell: root outside, the drill's account from here on, bubblewrap, and inside
-it :mod:`dbops.drill.isolated`.
+it :mod:`.isolated`.
 
 It is a program of its own (``python -m dbops.drill.entering WISH -- /ABSOLUTE/PROGRAM…``), started
-by :mod:`dbops.drill.isolation` with WISH as JSON: ``user``, ``hosts``, ``scratch`` and ``env``.
-Status 90 with a sentence says that this host cannot do it.
+by :mod:`.isolation` with WISH as JSON: ``user``, ``hosts``, ``scratch`` and ``env``. Status 90 with
+a sentence says that this host cannot do it.
 """
 
 from __future__ import annotations

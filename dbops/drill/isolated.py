@@ -2,8 +2,8 @@
 
 It is a program of its own (``python isolated.py WISH -- /ABSOLUTE/PROGRAM…``), uses the standard
 library alone, and is the first process of the cell. Exit status 90 with one sentence on standard
-error says that isolation could not be proven; the program was then not started.
-:mod:`dbops.drill.entering` starts it and says in WISH, as JSON, what must hold:
+error says that isolation could not be proven; the program was then not started. :mod:`.entering`
+starts it and says in WISH, as JSON, what must hold:
 
 ``outer``: the namespaces outside; ``proc``: the handle of a ``/proc`` that is closed before the
 program starts; ``uid``, ``gid``: the account; ``scratch``: the only folder that may be written to,

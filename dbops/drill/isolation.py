@@ -3,8 +3,8 @@
 What comes out of a backup may have been made by anybody, so nothing of it is opened outside. A cell
 is made anew for each program by bubblewrap: namespaces of its own, no network, no rights, an
 account without groups or home, an empty environment, and one folder that may be written to. The
-first process in there proves all that and then becomes the program (:mod:`dbops.drill.isolated`).
-Nothing is assumed: a host that cannot do it ends the drill. Knows no engine.
+first process in there proves all that and then becomes the program (:mod:`.isolated`). Nothing is
+assumed: a host that cannot do it ends the drill. Knows no engine.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The exporter: samples of every target on this host as Prometheus text over HTTP or mutual TLS.
 
-What is *not* here: what is measured (each engine's ``collect``) and deadlines
-(:mod:`dbops.exporter.collecting`).
+What is *not* here: what is measured (each engine's ``collect``) and deadlines (:mod:`.collecting`).
 """
 
 from __future__ import annotations

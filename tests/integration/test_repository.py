@@ -14,13 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from dbops import expiry, repository, routes, status
+from dbops import status
 from dbops.contract import Progress
 from dbops.errors import ConfigError, Refused, VerificationFailed
 from dbops.manifest import Kind, Manifest
-from dbops.repository import add, entries
-from dbops.restic import Repository
-from dbops.routes import Entry, new_id
+from dbops.repository import catalogue as stored
+from dbops.repository import expiry, routes
+from dbops.repository.catalogue import add, entries
+from dbops.repository.restic import Repository
+from dbops.repository.routes import Entry, new_id
 from dbops.targets import Objectives, Target
 
 pytestmark = pytest.mark.integration
@@ -85,12 +87,12 @@ def store(
 
 
 def test_a_chain_with_its_log_is_listed_and_chosen(target: Target, repo: Repository) -> None:
-    assert repository.catalogue(repo).window is None
+    assert stored.catalogue(repo).window is None
     full = store(target, repo, "full", 0)
     part = store(target, repo, "incremental", 1, full.backup_id)
     store(target, repo, "log", 2, part.backup_id)
     log = store(target, repo, "log", 3, part.backup_id)
-    catalogue = repository.catalogue(repo)
+    catalogue = stored.catalogue(repo)
     listed = [backup.backup_id for backup in catalogue.backups]
     assert listed == [full.backup_id, part.backup_id, log.backup_id]
     assert catalogue.window is not None
@@ -129,7 +131,7 @@ def test_a_backup_is_listed_together_with_its_log(target: Target, repo: Reposito
 
 
 def verify(target: Target, repo: Repository) -> tuple[str, ...]:
-    return repository.verify(target, repo, lambda text: None).problems
+    return stored.verify(target, repo, lambda text: None).problems
 
 
 def test_verify_names_the_backup_that_a_flipped_byte_hits(target: Target, repo: Repository) -> None:
@@ -152,8 +154,8 @@ def test_verify_names_the_backup_that_a_flipped_byte_hits(target: Target, repo: 
 
 def expire(target: Target, repo: Repository, progress: Progress) -> None:
     """Let retention act as it does after a backup, one full backup being kept."""
-    forgotten = repository.add_and_expire(target, repo, (), 1, progress)
-    repository.give_back(target, repo, forgotten, progress)
+    forgotten = stored.add_and_expire(target, repo, (), 1, progress)
+    stored.give_back(target, repo, forgotten, progress)
 
 
 def flip_pack_of(repo: Repository, snapshot_id: str, name: str) -> None:
@@ -176,8 +178,8 @@ def test_a_damaged_catalogue_is_told_and_does_not_stop_backups(
 ) -> None:
     first = store(target, repo, "full", 0)
     store(target, repo, "full", 1)
-    newest = repository._generations(repo.listing())[0]
-    flip_pack_of(repo, newest.snapshot_id, repository.FILE)
+    newest = stored._generations(repo.listing())[0]
+    flip_pack_of(repo, newest.snapshot_id, stored.FILE)
     repo = replace(repo)  # another run, which has read nothing yet
     with pytest.raises(VerificationFailed, match="catalogue of the repository is damaged"):
         entries(repo)
@@ -185,7 +187,7 @@ def test_a_damaged_catalogue_is_told_and_does_not_stop_backups(
     third = store(target, repo, "full", 2)
     assert [e.manifest for e in entries(repo)] == [first, third]
     # What only the damaged one knew is not swept away, however old it gets.
-    document = repository.read(repo, repo.listing())
+    document = stored.read(repo, repo.listing())
     later = datetime.now(UTC) + timedelta(days=9)
     assert expiry.orphans(document, document.entries, repo.listing(), later) == []
 
@@ -205,7 +207,7 @@ def test_a_damaged_key_is_a_problem_and_written_down(target: Target, repo: Repos
 def test_expiry_takes_the_chain_and_never_the_last_verified(
     target: Target, repo: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repository, "READABLE_HOURS", 0)
+    monkeypatch.setattr(stored, "READABLE_HOURS", 0)
     old = store(target, repo, "full", 0)
     part = store(target, repo, "incremental", 1, old.backup_id)
     store(target, repo, "log", 2, part.backup_id)
@@ -216,17 +218,17 @@ def test_expiry_takes_the_chain_and_never_the_last_verified(
     assert "would leave no verified backup" in " ".join(said)
     assert len(entries(repo)) == 4
     with pytest.raises(Refused, match="no verified"):
-        repository.plan_expire(target, repo, old.backup_id, 1)
+        stored.plan_expire(target, repo, old.backup_id, 1)
     with pytest.raises(ConfigError, match="No backup 'x'"):
-        repository.plan_expire(target, repo, "x", 1)
+        stored.plan_expire(target, repo, "x", 1)
     assert verify(target, repo) == ()
     expire(target, repo, said.append)
     assert [e.manifest for e in entries(repo)] == [new]
     with pytest.raises(Refused, match="no full backup"):
-        repository.plan_expire(target, repo, new.backup_id, 1)
+        stored.plan_expire(target, repo, new.backup_id, 1)
     assert verify(target, repo) == ()
     held = {path for snapshot in repo.snapshots() for path in snapshot.paths}
-    assert held == {"/full", f"/{repository.FILE}"}
+    assert held == {"/full", f"/{stored.FILE}"}
 
 
 def test_what_killed_runs_left_is_removed_once_a_day(target: Target, repo: Repository) -> None:
@@ -252,9 +254,9 @@ import sys
 from pathlib import Path
 from datetime import timedelta
 from tests.integration.test_repository import manifest
-from dbops.repository import add
-from dbops.routes import Entry
-from dbops.restic import Repository
+from dbops.repository.catalogue import add
+from dbops.repository.routes import Entry
+from dbops.repository.restic import Repository
 from dbops.targets import Target
 target = Target.model_validate_json(sys.argv[1])
 repo = Repository(sys.argv[2], Path(sys.argv[3]))

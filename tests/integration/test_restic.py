@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from dbops import restic
 from dbops.errors import CommandFailed, ConfigError, DbopsError, Refused
-from dbops.restic import Repository
+from dbops.repository import restic
+from dbops.repository.restic import Repository
 from dbops.runner import Command
 
 pytestmark = pytest.mark.integration

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from dbops import sealing
-from dbops.sealing import Seal
+from dbops.repository import sealing
+from dbops.repository.sealing import Seal
 
 GATE, KEEPER, OTHER = 61001, 61002, 61003
 _REAL: dict[str, Callable[..., Any]] = {"listdir": os.listdir, "fstat": os.fstat, "stat": os.stat}

@@ -3,7 +3,7 @@
 ``start_point`` of a manifest is the redo position (LSN) from which an incremental backup goes on,
 with the age of the data directory that it belongs to; ``stop_point`` is the GTID that the backup
 restores to. What is *not* here: the stream's other end (:mod:`.stream`), the binary log
-(:mod:`.archive`), the catalogue (:mod:`dbops.repository`).
+(:mod:`.archive`), the catalogue (:mod:`dbops.repository.catalogue`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 import dbops
 from dbops import files as writing
-from dbops import lock, repository, routes, status
+from dbops import lock, status
 from dbops.contract import BackupRequest, Progress
 from dbops.engines.mysql import (
     archive,
@@ -34,8 +34,9 @@ from dbops.engines.mysql.gtid import Position
 from dbops.engines.mysql.options import Options
 from dbops.errors import Busy, CommandFailed, ConfigError, DbopsError, VerificationFailed
 from dbops.manifest import Kind, Manifest
-from dbops.restic import Repository
-from dbops.routes import Entry
+from dbops.repository import catalogue, routes
+from dbops.repository.restic import Repository
+from dbops.repository.routes import Entry
 from dbops.runner import Command
 from dbops.targets import Target
 
@@ -63,7 +64,7 @@ def take_backup(target: Target, request: BackupRequest, progress: Progress) -> M
     if request.kind != "log":
         require_kind(flavor.named(opts.flavor), request.kind)
     with status.recorded(target, request.kind) as record:
-        repo = repository.open_repository(target, opts, remember=True)
+        repo = catalogue.open_repository(target, opts, remember=True)
         if request.kind == "log":
             manifest = ship_log(target, opts, repo, progress)
         else:
@@ -88,7 +89,7 @@ def _take(
     target: Target, opts: Options, repo: Repository, request: BackupRequest, progress: Progress
 ) -> Manifest:
     with ThreadPoolExecutor(max_workers=1) as beside:
-        reading = beside.submit(repository.known, repo, progress)
+        reading = beside.submit(catalogue.known, repo, progress)
         parent = None
         if request.kind == "incremental":
             found = routes.without_logs(reading.result())
@@ -289,18 +290,18 @@ def _list(
         with lock.hold(target, "log backup", _LOG_LOCK_SECONDS):
             ship_log(target, opts, repo, progress)
     except DbopsError:
-        repository.add(target, repo, new)
+        catalogue.add(target, repo, new)
         raise
     else:
         chain.follow(files, gtid.parse(new.manifest.stop_point))
-    repository.give_back(target, repo, forgotten, progress)
-    status.note_catalogue(target, repository.catalogue(repo), True)
+    catalogue.give_back(target, repo, forgotten, progress)
+    status.note_catalogue(target, catalogue.catalogue(repo), True)
 
 
 def _add(
     target: Target, opts: Options, repo: Repository, new: Sequence[Entry], progress: Progress
 ) -> bool:
-    return repository.add_and_expire(target, repo, new, opts.keep_full, progress)
+    return catalogue.add_and_expire(target, repo, new, opts.keep_full, progress)
 
 
 def ship_log(target: Target, opts: Options, repo: Repository, progress: Progress) -> Manifest:
@@ -308,10 +309,10 @@ def ship_log(target: Target, opts: Options, repo: Repository, progress: Progress
 
     What is there is stored in any case; then VerificationFailed names a file that is missing.
     """
-    found = routes.without_logs(repository.entries(repo))
+    found = routes.without_logs(catalogue.entries(repo))
     log, files = _stored_log(target, opts, repo, found, progress)
-    repository.add(target, repo, log)
-    status.note_catalogue(target, repository.catalogue(repo), True)
+    catalogue.add(target, repo, log)
+    status.note_catalogue(target, catalogue.catalogue(repo), True)
     if found:
         chain.follow(files, gtid.parse(found[-1].manifest.stop_point))
     return log.manifest

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from dbops import repository as stored
 from dbops.check import lines
 from dbops.contract import Check
 from dbops.engines.mysql import archive, chain, flavor, gtid, index, members, options, server
@@ -13,7 +12,8 @@ from dbops.engines.mysql.gtid import Position
 from dbops.engines.mysql.members import Standing
 from dbops.engines.mysql.options import Options
 from dbops.errors import DbopsError
-from dbops.restic import Repository
+from dbops.repository import catalogue as stored
+from dbops.repository.restic import Repository
 from dbops.targets import Target
 
 BEHIND_SECONDS = 60.0

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dbops import repository, routes
 from dbops.contract import RestoreRequest
 from dbops.engines.mysql import archive, binlog, chain, gtid, index
 from dbops.engines.mysql.backup import LOG
@@ -19,8 +18,9 @@ from dbops.engines.mysql.chain import Chain, File
 from dbops.engines.mysql.gtid import Position
 from dbops.errors import ConfigError, VerificationFailed
 from dbops.manifest import Manifest
-from dbops.restic import Repository
-from dbops.routes import Entry
+from dbops.repository import catalogue, routes
+from dbops.repository.restic import Repository
+from dbops.repository.routes import Entry
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def choose(
     Raises ConfigError for a point that does not exist (the window is named), VerificationFailed
     when a file of the binary log on the way is missing.
     """
-    found = repository.entries(repo)
+    found = catalogue.entries(repo)
     backups = routes.without_logs(found)
     wanted = routes.choose(found, request.backup_id)
     request = _named(request, backups)

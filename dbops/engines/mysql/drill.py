@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pymysql
 
-from dbops import handles, repository, routes
+from dbops import handles
 from dbops.contract import DrillRequest, DrillResult, Progress, RestoreRequest
 from dbops.drill import scratch
 from dbops.drill.isolation import Cell
@@ -46,7 +46,8 @@ from dbops.engines.mysql.options import Options
 from dbops.engines.mysql.server import Server
 from dbops.errors import ConfigError, DbopsError, VerificationFailed
 from dbops.manifest import Fingerprint, compare
-from dbops.restic import Repository
+from dbops.repository import catalogue, routes
+from dbops.repository.restic import Repository
 from dbops.targets import Target
 
 STEPS = (
@@ -111,7 +112,7 @@ def run_drill(target: Target, request: DrillRequest, progress: Progress) -> Dril
     options.require_part(target, "drill")
     opts = options.read(target)
     place = _place(target, opts)
-    repo = repository.open_repository(target, opts)
+    repo = catalogue.open_repository(target, opts)
     _refuse_unknown(repo, request)
     findings, started = Findings(), datetime.now(UTC)
     try:
@@ -128,7 +129,7 @@ def _refuse_unknown(repo: Repository, request: DrillRequest) -> None:
     if request.backup_id is None:
         return
     try:
-        found = repository.entries(repo)
+        found = catalogue.entries(repo)
     except DbopsError:
         return
     routes.choose(found, request.backup_id)
@@ -184,7 +185,7 @@ def _prove(
 
 def _choose(repo: Repository, request: DrillRequest, findings: Findings) -> _Supply:
     findings.backup_id = request.backup_id or ""
-    found = repository.entries(repo)
+    found = catalogue.entries(repo)
     findings.backup_id = routes.choose(found, request.backup_id).backup_id
     way = destination.choose(repo, RestoreRequest(backup_id=findings.backup_id))
     known_at = datetime.now(UTC)

@@ -18,8 +18,8 @@ from dbops.engines.mysql import former, programs, server
 from dbops.engines.mysql.programs import Program
 from dbops.engines.mysql.server import Server
 from dbops.errors import VerificationFailed
-from dbops.restic import Repository
-from dbops.routes import Entry
+from dbops.repository.restic import Repository
+from dbops.repository.routes import Entry
 from dbops.runner import Command
 
 FORMER = ("base.sql.zst", "base.sql")

@@ -26,8 +26,8 @@ from dbops.engines.mysql.gtid import Position
 from dbops.engines.mysql.server import Server
 from dbops.errors import CommandFailed, VerificationFailed
 from dbops.manifest import Manifest
-from dbops.restic import Repository
-from dbops.routes import Entry
+from dbops.repository.restic import Repository
+from dbops.repository.routes import Entry
 from dbops.runner import Command
 
 _UNPACK = "/usr/bin/mbstream"

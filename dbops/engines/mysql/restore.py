@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from dbops import repository
 from dbops.contract import Progress, RestoreRequest
 from dbops.engines.mysql import destination, flavor, options, rebuild, recovery, server
 from dbops.engines.mysql.destination import Way
 from dbops.engines.mysql.options import Options
 from dbops.errors import ConfigError, Refused
-from dbops.restic import Repository
+from dbops.repository import catalogue
+from dbops.repository.restic import Repository
 from dbops.restore import set_aside
 from dbops.runner import Action, Plan, Step
 from dbops.targets import Target
@@ -57,7 +57,7 @@ def plan_restore(target: Target, request: RestoreRequest) -> Plan:
         refuse_running(data_dir)
     occupied = _occupied(data_dir)
     live = request.rehearsal and running_process(data_dir) is not None
-    repo = repository.open_repository(target, opts)
+    repo = catalogue.open_repository(target, opts)
     own = destination.own_files(data_dir, target.member) if occupied else []
     way = destination.choose(repo, request, own, live)
     _same_version(opts, way)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from dbops import sealing
 from dbops.check import lines
 from dbops.contract import Check
 from dbops.engines.postgresql import catalogue, client, pgbackrest, retention
@@ -15,6 +14,7 @@ from dbops.engines.postgresql.checks_member import archiver
 from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.pgbackrest import Stanza
 from dbops.errors import Unreachable
+from dbops.repository import sealing
 from dbops.runner import Command, capture
 from dbops.targets import Target
 

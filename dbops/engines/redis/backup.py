@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import dbops
-from dbops import lock, repository, status
+from dbops import lock, status
 from dbops.contract import BackupRequest, Progress
 from dbops.engines.redis import (
     catalogue,
@@ -31,8 +31,9 @@ from dbops.engines.redis.spool import Spool
 from dbops.errors import Busy, ConfigError, DbopsError, Unreachable, VerificationFailed
 from dbops.manifest import Manifest
 from dbops.options import require_part
-from dbops.restic import Repository, Saved
-from dbops.routes import Entry
+from dbops.repository import catalogue as stored
+from dbops.repository.restic import Repository, Saved
+from dbops.repository.routes import Entry
 from dbops.targets import Target
 
 SMALLEST_SHARE = 0.5
@@ -50,7 +51,7 @@ def take_backup(target: Target, request: BackupRequest, progress: Progress) -> M
     opts = options.read(target)
     if request.kind not in ("full", "log"):
         raise ConfigError(f"Redis has full and log backups and no {request.kind} ones: take those.")
-    repo = repository.open_repository(target, opts, remember=True)
+    repo = stored.open_repository(target, opts, remember=True)
     if request.kind == "full":
         return take_full(target, opts, repo, request.fingerprint, progress)
     return _take_log(target, opts, repo, progress)
@@ -97,7 +98,7 @@ def _begun_anew(
             progress("the replica has a new base of its own: a full backup starts the log anew")
             take_full(target, opts, repo, True, progress, for_log=True)
     except Busy:
-        found, end = repository.entries(repo), time.monotonic() + _NOTED_SECONDS
+        found, end = stored.entries(repo), time.monotonic() + _NOTED_SECONDS
         while (begun := shipping.since(opts, found)) is None:
             if time.monotonic() > end:
                 raise
@@ -134,7 +135,7 @@ def take_full(
                     _, rest = shipping.stored(opts, repo, begun, progress)
                     if rest is not None and with_fingerprint:
                         # That takes its time: what ends a run meanwhile must not cost this log.
-                        repository.add(target, repo, rest)
+                        stored.add(target, repo, rest)
                         rest = None
             manifest, forgotten = _listed(
                 target, opts, repo, base, saved, with_fingerprint, rest, progress
@@ -147,8 +148,8 @@ def take_full(
             _forget_spools(opts, base.backup_id)
     except Busy as busy:
         progress(f"the former log's files are removed after the next backup: {busy}")
-    repository.give_back(target, repo, forgotten, progress)
-    status.note_catalogue(target, repository.catalogue(repo), encrypted=True)
+    stored.give_back(target, repo, forgotten, progress)
+    status.note_catalogue(target, stored.catalogue(repo), encrypted=True)
     _plausible(manifest, catalogue.newest_full(found))
     return manifest
 
@@ -170,7 +171,7 @@ def _stored_base(
         with Rewriting(opts, connection, member) as rewriting:
             closing = rewriting.watch(linked)
             try:
-                found = repository.known(repo, progress)
+                found = stored.known(repo, progress)
                 producer, tags = rewriting.producer(), (rewriting.backup_id,)
                 saved = repo.save_stream(producer, catalogue.BASE, tags, progress, "off")
             except DbopsError:
@@ -213,7 +214,7 @@ def _listed(
             trouble = error
     new = Entry(manifest=manifest, snapshots={catalogue.BASE: saved.snapshot_id})
     listed = [new] if rest is None else [rest, new]
-    forgotten = repository.add_and_expire(target, repo, listed, opts.backup_keep_full, progress)
+    forgotten = stored.add_and_expire(target, repo, listed, opts.backup_keep_full, progress)
     if trouble is not None:
         raise type(trouble)(
             f"Backup {base.backup_id} is complete and kept, but without a fingerprint: {trouble}"

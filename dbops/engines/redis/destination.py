@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dbops import repository, routes
 from dbops.contract import RestoreRequest
 from dbops.engines.redis import points, rdb
 from dbops.engines.redis.options import Options
 from dbops.errors import ConfigError
-from dbops.restic import Repository
-from dbops.routes import Entry
+from dbops.repository import catalogue, routes
+from dbops.repository.restic import Repository
+from dbops.repository.routes import Entry
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def choose(opts: Options, repo: Repository, request: RestoreRequest) -> Destinat
         )
     if request.time is not None and request.time.tzinfo is None:
         raise ConfigError("The time to restore to needs a time zone, such as Z for UTC.")
-    way = _way(repository.entries(repo), request)
+    way = _way(catalogue.entries(repo), request)
     point = points.base(way.full.manifest)
     rdb.refuse_unreadable(opts, way.full.backup_id, point.format, way.full.manifest.version)
     return way

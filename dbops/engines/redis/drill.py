@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dbops import repository, routes, runner
+from dbops import runner
 from dbops.contract import DrillRequest, DrillResult, Progress
 from dbops.drill import scratch
 from dbops.drill.isolation import Cell
@@ -46,8 +46,10 @@ from dbops.engines.redis.private import Place
 from dbops.errors import ConfigError, DbopsError, VerificationFailed
 from dbops.manifest import Fingerprint, compare
 from dbops.options import require_part
-from dbops.restic import Repository
-from dbops.routes import Entry
+from dbops.repository import catalogue as stored
+from dbops.repository import routes
+from dbops.repository.restic import Repository
+from dbops.repository.routes import Entry
 from dbops.targets import Target
 
 STEPS = (
@@ -140,7 +142,7 @@ def _refuse_unknown(repo: Repository, request: DrillRequest) -> None:
     if request.backup_id is None:
         return
     try:
-        found = repository.entries(repo)
+        found = stored.entries(repo)
     except DbopsError:
         return
     routes.choose(found, request.backup_id)
@@ -180,7 +182,7 @@ def _choose(
     That is now for the newest backup, and the end of its own log for a former one.
     """
     findings.backup_id = request.backup_id or ""
-    found = repository.entries(ground.repo)
+    found = stored.entries(ground.repo)
     listed_at = datetime.now(UTC)
     way = destination.whole(found, request.backup_id)
     findings.backup_id = way.full.backup_id

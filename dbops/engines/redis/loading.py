@@ -18,8 +18,8 @@ from dbops.engines.redis import aof, catalogue, points, rdb
 from dbops.engines.redis.destination import Destination
 from dbops.engines.redis.options import Options
 from dbops.errors import VerificationFailed
-from dbops.restic import Repository
-from dbops.routes import Entry
+from dbops.repository.restic import Repository
+from dbops.repository.routes import Entry
 from dbops.runner import Command
 
 _CHECK_SECONDS = 6 * 3600.0

@@ -17,7 +17,7 @@ from dbops.engines.redis.destination import Destination
 from dbops.engines.redis.options import Options
 from dbops.errors import Refused
 from dbops.options import require_part
-from dbops.restic import Repository
+from dbops.repository.restic import Repository
 from dbops.restore import set_aside
 from dbops.runner import Action, OnLine, Plan, Step, capture
 from dbops.targets import Target

@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dbops import files, routes
+from dbops import files
 from dbops.engines.redis import aof, catalogue, pour, rdb, replica
 from dbops.engines.redis.client import Connection
 from dbops.engines.redis.options import Options
 from dbops.engines.redis.rdb import Head
 from dbops.engines.redis.spool import Spool, make
 from dbops.errors import VerificationFailed
+from dbops.repository import routes
 from dbops.runner import Command
 
 _TEMPORARY = "temp-rewriteaof-*.aof"

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import dbops
-from dbops import repository, routes
 from dbops.contract import Progress
 from dbops.engines.redis import aof, catalogue, client, points, replica, spool
 from dbops.engines.redis.options import Options
@@ -20,8 +19,10 @@ from dbops.engines.redis.points import Point
 from dbops.engines.redis.spool import Spool
 from dbops.errors import DbopsError, Unreachable
 from dbops.manifest import Manifest
-from dbops.restic import Repository, Saved
-from dbops.routes import Entry
+from dbops.repository import catalogue as listing
+from dbops.repository import routes
+from dbops.repository.restic import Repository, Saved
+from dbops.repository.routes import Entry
 from dbops.targets import Target
 
 _STANDSTILL_SECONDS = 60.0
@@ -55,7 +56,7 @@ def base_of_log(opts: Options, repo: Repository, progress: Progress) -> Since | 
                 replica.wait_in_step(opts, connection, progress)
     except DbopsError as error:
         progress(str(error))
-    return since(opts, repository.entries(repo))
+    return since(opts, listing.entries(repo))
 
 
 def since(opts: Options, found: Sequence[Entry]) -> Since | None:
@@ -111,7 +112,7 @@ def ship(
     """Store and list the log since a full backup; nothing is stored when nothing came."""
     manifest, new = stored(opts, repo, begun, progress)
     if new is not None:
-        repository.add(target, repo, new)
+        listing.add(target, repo, new)
     return manifest
 
 

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dbops import repository, runner
+from dbops import runner
 from dbops.contract import BackupRequest, RestoreRequest
 from dbops.engines.mysql import ENGINE, options
 from dbops.manifest import Fingerprint, Kind, Manifest
+from dbops.repository import catalogue
 from dbops.targets import Objectives, Target
 from tests.integration import ports
 from tests.integration.mysql.machine import Member, certificates
@@ -169,7 +170,7 @@ class Site:
 def backup_repository(site: Site) -> Any:
     """Open the repository as its host does."""
     target = site.repository
-    return repository.open_repository(target, options.read(target))
+    return catalogue.open_repository(target, options.read(target))
 
 
 def fingerprint(site: Site) -> Fingerprint:

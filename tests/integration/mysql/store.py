@@ -19,8 +19,8 @@ from dbops.engines.mysql.chain import File
 from dbops.engines.mysql.destination import Way
 from dbops.engines.mysql.gtid import Position
 from dbops.manifest import Kind, Manifest
-from dbops.restic import Repository
-from dbops.routes import Entry
+from dbops.repository.restic import Repository
+from dbops.repository.routes import Entry
 from dbops.runner import Command, Completed, check_pipe
 from tests.integration.mysql.machine import Member
 

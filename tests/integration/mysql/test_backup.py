@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from dbops import repository, restic_memory, runner
+from dbops import runner
 from dbops.contract import RestoreRequest
 from dbops.engines.mysql import ENGINE, backup, client
 from dbops.errors import CommandFailed, ConfigError, DbopsError, Unreachable, VerificationFailed
 from dbops.manifest import compare
-from dbops.restic import Repository
+from dbops.repository import catalogue, restic_memory
+from dbops.repository.restic import Repository
 from tests.integration.mysql.machine import certificates
 from tests.integration.mysql.site import Site, backup_repository, fingerprint
 from tests.integration.mysql.store import stream_command
@@ -50,7 +51,7 @@ def test_the_stream_is_compressed_before_it_is_stored(site: Site) -> None:
     with site.following():
         full = site.take()
     repo = backup_repository(site)
-    (entry,) = [one for one in repository.entries(repo) if one.manifest.kind == "full"]
+    (entry,) = [one for one in catalogue.entries(repo) if one.manifest.kind == "full"]
     packed, plain = site.folder / "packed", site.folder / "plain"
     repo.dump(entry.snapshots["base.mbstream.zst"], "base.mbstream.zst", _into(packed))
     subprocess.run(["zstd", "--decompress", "--quiet", str(packed), "-o", str(plain)], check=True)
@@ -83,7 +84,7 @@ def test_a_full_backup_begins_a_new_catalogue_when_the_old_one_is_damaged(site: 
         repo = backup_repository(site)
         damage(repo)
         site.take("log")  # what it remembers makes the catalogue whole again
-        assert len(repository.entries(replace(repo))) == 2
+        assert len(catalogue.entries(replace(repo))) == 2
         (site.repository.state_dir / restic_memory.NAME).unlink()
         damage(repo)
         with pytest.raises(VerificationFailed, match="take a full backup to begin a new one"):
@@ -92,13 +93,13 @@ def test_a_full_backup_begins_a_new_catalogue_when_the_old_one_is_damaged(site: 
         full = site.take()
     # The backups that only the damaged catalogue knew begin in the first file.
     assert len(list(site.binlog.glob("m1/*/binlog.00*"))) > 1
-    assert full.backup_id in [entry.backup_id for entry in repository.entries(replace(repo))]
+    assert full.backup_id in [entry.backup_id for entry in catalogue.entries(replace(repo))]
 
 
 def damage(repo: Repository) -> None:
     """Damage the newest catalogue."""
-    newest = repository._generations(repo.listing())[0]
-    flip_pack_of(repo, newest.snapshot_id, repository.FILE)
+    newest = catalogue._generations(repo.listing())[0]
+    flip_pack_of(repo, newest.snapshot_id, catalogue.FILE)
 
 
 def test_a_time_before_a_mistake_is_restored(site: Site) -> None:

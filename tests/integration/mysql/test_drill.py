@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from dbops import repository
 from dbops.contract import DrillRequest, DrillResult
 from dbops.drill.verdict import CLOCK_TOLERANCE_SECONDS
 from dbops.engines.mysql import ENGINE
-from dbops.restic import Repository
-from dbops.routes import Entry
+from dbops.repository import catalogue
+from dbops.repository.restic import Repository
+from dbops.repository.routes import Entry
 from dbops.targets import Target
 from tests.integration.mysql.site import Site, backup_repository
 
@@ -58,10 +58,10 @@ def test_a_sound_backup_is_proven(site: Site, drill: Target) -> None:
 def test_log_that_comes_while_the_catalogue_is_read_is_not_from_the_future(
     site: Site, drill: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries = repository.entries
+    entries = catalogue.entries
 
     def slow(repo: Repository) -> tuple[Entry, ...]:
-        monkeypatch.setattr(repository, "entries", entries)
+        monkeypatch.setattr(catalogue, "entries", entries)
         time.sleep(CLOCK_TOLERANCE_SECONDS + 1)
         site.beat()
         time.sleep(1)
@@ -70,7 +70,7 @@ def test_log_that_comes_while_the_catalogue_is_read_is_not_from_the_future(
 
     with site.following():
         site.take()
-        monkeypatch.setattr(repository, "entries", slow)
+        monkeypatch.setattr(catalogue, "entries", slow)
         result = run(drill)
     assert result.proven, result.reason
     assert result.rpo_seconds is not None
@@ -96,8 +96,8 @@ def test_content_that_is_not_as_recorded_is_red(site: Site, drill: Target) -> No
         update={"fingerprints": (found.model_copy(update={"databases": tuple(tables)}),)}
     )
     repo = backup_repository(site)
-    (entry,) = [one for one in repository.entries(repo) if one.manifest.kind == "full"]
-    repository.add(site.repository, repo, Entry(manifest=wrong, snapshots=entry.snapshots))
+    (entry,) = [one for one in catalogue.entries(repo) if one.manifest.kind == "full"]
+    catalogue.add(site.repository, repo, Entry(manifest=wrong, snapshots=entry.snapshots))
     result = run(drill)
     assert not result.proven
     assert result.reason.startswith("Table 't' of database 'd' differs in content")

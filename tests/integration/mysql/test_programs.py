@@ -24,7 +24,7 @@ from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.server import Server
 from dbops.errors import CommandFailed
 from dbops.manifest import Manifest
-from dbops.routes import Entry
+from dbops.repository.routes import Entry
 from dbops.runner import Command, check, check_pipe
 
 _STREAM = """

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dbops import repository
 from dbops.contract import BackupRequest, RestoreRequest
 from dbops.engines.redis import (
     backup,
@@ -24,7 +23,8 @@ from dbops.engines.redis import options as settings
 from dbops.engines.redis.options import Options
 from dbops.engines.redis.private import Place
 from dbops.manifest import Kind, Manifest
-from dbops.restic import Repository
+from dbops.repository import catalogue as stored
+from dbops.repository.restic import Repository
 from dbops.runner import capture
 from dbops.targets import Target
 from tests.integration.redis.server import Server, wait
@@ -99,7 +99,7 @@ class Site:
 
     def backups(self) -> list[str]:
         """Return the ids in the catalogue."""
-        found = repository.catalogue(self.repo).backups
+        found = stored.catalogue(self.repo).backups
         return [one.backup_id for one in found if one.kind != "log"]
 
     @contextmanager

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pytest
 
-from dbops import lock, repository, routes
+from dbops import lock
 from dbops.contract import BackupRequest, RestoreRequest
 from dbops.engines.redis import aof, backup, catalogue, fingerprint, private, shipping, spool
 from dbops.engines.redis.private import Place
@@ -26,7 +26,9 @@ from dbops.errors import (
     Unreachable,
     VerificationFailed,
 )
-from dbops.restic import Repository
+from dbops.repository import catalogue as stored
+from dbops.repository import routes
+from dbops.repository.restic import Repository
 from tests.integration.redis.conftest import Launch
 from tests.integration.redis.server import wait
 from tests.integration.redis.site import Site, Writer, follow_primary_of
@@ -69,7 +71,7 @@ def test_the_log_brings_back_what_came_since(site: Site) -> None:
     site.take("log")
     with site.restored() as connection:
         assert connection.ask("GET", "later") == b"2"
-    logs = [one for one in repository.entries(site.repo) if one.manifest.kind == "log"]
+    logs = [one for one in stored.entries(site.repo) if one.manifest.kind == "log"]
     assert len(logs) == 1
 
 
@@ -185,7 +187,7 @@ def test_a_stream_that_ends_early_is_never_listed(site: Site, monkeypatch: Any) 
     monkeypatch.setattr(spool, "producer", short)
     with pytest.raises(CommandFailed, match="ends 1 bytes early"):
         site.take("log")
-    assert [one.backup_id for one in repository.entries(site.repo)] == [full.backup_id]
+    assert [one.backup_id for one in stored.entries(site.repo)] == [full.backup_id]
 
 
 def test_a_base_that_is_damaged_is_never_stored(site: Site) -> None:
@@ -288,7 +290,7 @@ def test_a_log_backup_that_runs_at_the_end_of_a_full_one_costs_no_log(
         go_on.set()
         running.result(60)
         taken.result(60)
-    found = repository.entries(site.repo)
+    found = stored.entries(site.repo)
     kept = routes.log_of(found, routes.choose(found, first.backup_id))
     assert kept is not None
     with site.restored(RestoreRequest(time=kept.manifest.stop)) as connection:

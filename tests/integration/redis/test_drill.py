@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from dbops import repository
 from dbops.contract import DrillRequest, DrillResult
 from dbops.engines.redis import content, drill, fingerprint, heartbeat
 from dbops.errors import ConfigError
+from dbops.repository import catalogue
 from tests.integration.redis.conftest import Launch
 from tests.integration.redis.site import Site, follow_primary_of
 from tests.integration.redis.test_content import DATA
@@ -79,12 +79,12 @@ def test_a_backup_with_the_former_fingerprint_is_proven(site: Site, monkeypatch:
 
 
 def test_content_that_differs_is_named(site: Site, monkeypatch: Any) -> None:
-    real = repository.entries
+    real = catalogue.entries
 
     def altered(repo: Any) -> Any:
         return tuple(_altered(entry) for entry in real(repo))
 
-    monkeypatch.setattr(repository, "entries", altered)
+    monkeypatch.setattr(catalogue, "entries", altered)
     step, words = failed(run(site))
     assert step == "content"
     assert "'zset' of database '0' differs in content" in words

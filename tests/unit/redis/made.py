@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dbops.manifest import Manifest
-from dbops.routes import Entry
+from dbops.repository.routes import Entry
 from dbops.targets import Target
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)

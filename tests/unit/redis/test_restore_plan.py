@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from dbops import repository, runner
+from dbops import runner
 from dbops.contract import RestoreRequest
 from dbops.engines.redis import destination, processes, rdb, restore
 from dbops.engines.redis.options import Options
 from dbops.errors import ConfigError, DbopsError, Refused
+from dbops.repository import catalogue
+from dbops.repository.routes import Entry
 from dbops.restore import set_aside
-from dbops.routes import Entry
 from tests.unit.redis.made import NOON, entry, target
 
 LATER = NOON + timedelta(hours=1)
@@ -30,7 +31,7 @@ FOUND = (
 def stored(monkeypatch: Any) -> list[Entry]:
     """The repository's entries; formats up to REDIS0011 can be read here."""
     found = list(FOUND)
-    monkeypatch.setattr(repository, "entries", lambda repo: tuple(found))
+    monkeypatch.setattr(catalogue, "entries", lambda repo: tuple(found))
     monkeypatch.setattr(rdb, "readable", lambda opts, format_: format_ <= "REDIS0011")
     monkeypatch.setattr(rdb, "server_version", lambda opts: "Redis 7.0.15")
     return found

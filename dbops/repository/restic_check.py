@@ -2,7 +2,7 @@
 
 restic names a damaged file but not what it takes along; so after the first complaint every
 snapshot is read once more, to the end, and those that cannot be are the ones that are hit. What is
-*not* here: which backup a snapshot belongs to; see :mod:`dbops.repository`.
+*not* here: which backup a snapshot belongs to; see :mod:`.catalogue`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dbops.contract import Progress
 from dbops.errors import ConfigError, DbopsError
-from dbops.restic import Repository, altered
+from dbops.repository.restic import Repository, altered
 from dbops.runner import Command, Completed, capture
 
 _FINE = "no errors were found"

@@ -3,7 +3,7 @@
 restic takes half a second of processor time to open a repository, whatever it is then asked. A run
 that takes a backup each minute therefore keeps what it knows for the next run, if told where. What
 a restore, a check or a verification reads is always the repository itself. What is *not* here:
-reading (:mod:`dbops.restic`).
+reading (:mod:`.restic`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from dbops import files
 from dbops.errors import ConfigError
-from dbops.restic_output import Listing, Snapshot
+from dbops.repository.restic_output import Listing, Snapshot
 from dbops.targets import Model
 
 NAME = "repository-memory.json"

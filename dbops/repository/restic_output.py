@@ -1,7 +1,7 @@
 """What restic prints: its lists, its progress, its summary, and its errors in one sentence.
 
 restic says much with an exit status of 1 and some things with 0; only what it wrote tells. What is
-*not* here: which command is run when; see :mod:`dbops.restic`.
+*not* here: which command is run when; see :mod:`.restic`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """restic: one encrypted repository for the engines that have no backup tool with one of its own.
 
 What is here: the restic commands that the kit runs. What is *not* here: what restic prints
-(:mod:`dbops.restic_output`), reading all of it back (:mod:`dbops.restic_check`) and what the
-snapshots mean (:mod:`dbops.repository`).
+(:mod:`.restic_output`), reading all of it back (:mod:`.restic_check`) and what the snapshots mean
+(:mod:`.catalogue`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Literal
 
 from dbops.contract import Progress, VerifyResult
 from dbops.errors import CommandFailed, DbopsError, Refused
-from dbops.restic_memory import Memory
-from dbops.restic_output import (
+from dbops.repository.restic_memory import Memory
+from dbops.repository.restic_output import (
     Listing,
     Snapshot,
     absent,
@@ -412,7 +412,7 @@ class Repository:
 
     def check(self, progress: Progress = _quiet) -> VerifyResult:
         """Read back every stored byte. Problems name each damaged file and each snapshot hit."""
-        from dbops.restic_check import inspect
+        from dbops.repository.restic_check import inspect
 
         found = inspect(self, progress)
         hit = [f"snapshot {i} cannot be read: {why}" for i, why in found.unreadable.items()]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dbops import restic_output
 from dbops.errors import Busy, CommandFailed, ConfigError, DbopsError, Unreachable
-from dbops.restic import Repository
+from dbops.repository import restic_output
+from dbops.repository.restic import Repository
 from dbops.runner import Completed
 
 LOCKED = (

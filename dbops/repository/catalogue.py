@@ -3,8 +3,8 @@
 A backup is a manifest and the snapshots that hold its bytes. All manifests stand in one small
 document, kept as a snapshot of its own that is superseded by each change; a backup is listed only
 when its manifest is there *and* all its snapshots are. What is *not* here: restic's commands
-(:mod:`dbops.restic`), choosing what to restore (:mod:`dbops.routes`), letting backups go
-(:mod:`dbops.expiry`) and what an engine's streams hold.
+(:mod:`.restic`), choosing what to restore (:mod:`.routes`), letting backups go (:mod:`.expiry`) and
+what an engine's streams hold.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pydantic import ValidationError
 from dbops import lock, status
 from dbops.contract import Backup, Catalogue, Progress, VerifyResult
 from dbops.errors import CommandFailed, VerificationFailed
-from dbops.restic import Repository
-from dbops.restic_check import Inspection, inspect
-from dbops.restic_memory import NAME as MEMORY
-from dbops.restic_output import Listing, Snapshot
-from dbops.routes import Entry, window, without_logs
+from dbops.repository.restic import Repository
+from dbops.repository.restic_check import Inspection, inspect
+from dbops.repository.restic_memory import NAME as MEMORY
+from dbops.repository.restic_output import Listing, Snapshot
+from dbops.repository.routes import Entry, window, without_logs
 from dbops.runner import Plan
 from dbops.targets import Model, Target
 
@@ -396,7 +396,7 @@ def hits(found: Sequence[Entry], inspected: Inspection) -> tuple[list[str], list
     return problems, sound
 
 
-# Expiring: see dbops.expiry, named here so that engines need to know one module only.
+# Expiring: see dbops.repository.expiry, named here so that engines need to know one module only.
 
 
 def plan_expire(target: Target, repo: Repository, backup_id: str | None, keep_full: int) -> Plan:
@@ -404,7 +404,7 @@ def plan_expire(target: Target, repo: Repository, backup_id: str | None, keep_fu
 
     Raises Refused when that would leave no full backup, or none that was verified.
     """
-    from dbops import expiry
+    from dbops.repository import expiry
 
     return expiry.plan(target, repo, backup_id, keep_full)
 
@@ -417,13 +417,13 @@ def add_and_expire(
     Sweeps what killed runs left behind, too. Tells ``progress`` when nothing may go; returns
     whether something was forgotten, for :func:`give_back`.
     """
-    from dbops import expiry
+    from dbops.repository import expiry
 
     return expiry.add(target, repo, new, keep_full, progress)
 
 
 def give_back(target: Target, repo: Repository, forgotten: bool, progress: Progress) -> None:
     """Give space back when something was ``forgotten``, and otherwise once a day."""
-    from dbops import expiry
+    from dbops.repository import expiry
 
     expiry.give_back(target, repo, forgotten, progress)

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dbops import expiry, repository, routes
 from dbops.errors import ConfigError, Refused
 from dbops.manifest import Kind, Manifest
-from dbops.repository import Document
-from dbops.restic_output import Listing, Snapshot
-from dbops.routes import Entry, new_id
+from dbops.repository import catalogue, expiry, routes
+from dbops.repository.catalogue import Document
+from dbops.repository.restic_output import Listing, Snapshot
+from dbops.repository.routes import Entry, new_id
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -111,7 +111,7 @@ def test_only_old_snapshots_that_nothing_needs_are_orphans() -> None:
             snapshot(1, 100),
             snapshot(2, 100),
             snapshot(3, 1),
-            snapshot(4, 100, repository.TAG, "generation-1"),
+            snapshot(4, 100, catalogue.TAG, "generation-1"),
         ),
         (),
     )
@@ -133,12 +133,12 @@ def test_what_lacks_a_snapshot_or_its_parent_is_not_listed() -> None:
     def listed(*absent: Entry) -> list[Entry]:
         gone = {e.backup_id for e in absent}
         left = tuple(s for i, s in there.items() if i not in gone)
-        return list(repository.complete(every, Listing(left, ())))
+        return list(catalogue.complete(every, Listing(left, ())))
 
     assert listed() == [full, part, log, other]
     assert listed(part) == [full, other]
     assert listed(full) == [other]
-    assert repository.missing(every, Listing(tuple(there.values()), ())) == []
+    assert catalogue.missing(every, Listing(tuple(there.values()), ())) == []
 
 
 def test_routes_go_to_a_backup_a_time_or_the_newest() -> None:

@@ -1,9 +1,9 @@
 """Taking over what one account added under a folder, so that it cannot change it afterwards.
 
-Run every few seconds as a program of its own (``python -I -m dbops.sealing``), so it imports
-nothing but the standard library. The account may change names while this runs; therefore every
-folder and file is opened once, relative to its folder and without following a link, and only the
-open handle is asked, given away and given its mode. What is *not* here: who may write where.
+Run every few seconds as a program of its own (``python -I -m dbops.repository.sealing``), so it
+imports nothing but the standard library. The account may change names while this runs; therefore
+every folder and file is opened once, relative to its folder and without following a link, and only
+the open handle is asked, given away and given its mode. What is *not* here: who may write where.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def run(archive: str, stranger: str, keeper: str, *, take: bool = True) -> Seal:
 def main(argv: list[str]) -> int:
     """Seal ARCHIVE, which STRANGER adds to, for KEEPER; tell of what is odd while it is new."""
     if len(argv) != 3:
-        return _fail("usage: python -I -m dbops.sealing ARCHIVE STRANGER KEEPER")
+        return _fail("usage: python -I -m dbops.repository.sealing ARCHIVE STRANGER KEEPER")
     try:
         seal = run(*argv)
     except KeyError as error:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dbops import restic_check
-from dbops.restic import Repository
+from dbops.repository import restic_check
+from dbops.repository.restic import Repository
 from dbops.runner import Completed
 
 REPO = Repository("/none", Path("/none"))

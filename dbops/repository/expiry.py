@@ -1,6 +1,6 @@
 """Letting old backups go, never the last full one, the last verified one, or what others need.
 
-What is *not* here: how the catalogue is kept; see :mod:`dbops.repository`.
+What is *not* here: how the catalogue is kept; see :mod:`.catalogue`.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
-from dbops import lock, repository, routes, status
+from dbops import lock, status
 from dbops.contract import Progress
 from dbops.errors import Busy, Refused
-from dbops.repository import Change, Document
-from dbops.restic import Repository
-from dbops.restic_output import Listing
-from dbops.routes import Entry
+from dbops.repository import catalogue, routes
+from dbops.repository.catalogue import Change, Document
+from dbops.repository.restic import Repository
+from dbops.repository.restic_output import Listing
+from dbops.repository.routes import Entry
 from dbops.runner import Action, Plan
 from dbops.targets import Target
 
@@ -62,7 +63,7 @@ def plan(target: Target, repo: Repository, backup_id: str | None, keep_full: int
     Raises ConfigError for an unknown backup, Refused when that would leave no full backup, or none
     that was verified.
     """
-    found = repository.entries(repo)
+    found = catalogue.entries(repo)
     if backup_id is None:
         leaving = retention(found, keep_full)
     else:
@@ -97,13 +98,13 @@ def drop(target: Target, repo: Repository, leaving: Collection[str]) -> None:
     """
 
     def change(document: Document, listing: Listing) -> Change:
-        found = repository.complete(document, listing)
+        found = catalogue.complete(document, listing)
         every = {i for backup_id in leaving for i in going(found, backup_id)}
         keep_one(found, every, _verified(target))
         kept = [entry for entry in document.entries if entry.backup_id not in every]
         return Change(kept, forget_now=True)
 
-    repository.update(target, repo, change)
+    catalogue.update(target, repo, change)
 
 
 def add(
@@ -112,8 +113,8 @@ def add(
     """List backups and let retention act, in one change: see :func:`repository.add_and_expire`."""
 
     def change(document: Document, listing: Listing) -> Change:
-        kept = repository.with_new(document, listing, new)
-        found = repository.complete(document.model_copy(update={"entries": tuple(kept)}), listing)
+        kept = catalogue.with_new(document, listing, new)
+        found = catalogue.complete(document.model_copy(update={"entries": tuple(kept)}), listing)
         leaving = retention(found, keep_full)
         lost = orphans(document, [*document.entries, *new], listing, datetime.now(UTC))
         try:
@@ -124,7 +125,7 @@ def add(
         kept = [entry for entry in kept if entry.backup_id not in leaving]
         return Change(kept, lost, bool(leaving or lost))
 
-    return repository.update(target, repo, change)
+    return catalogue.update(target, repo, change)
 
 
 def give_back(target: Target, repo: Repository, forgotten: bool, progress: Progress) -> None:
@@ -151,7 +152,7 @@ def orphans(
         snapshot.snapshot_id
         for snapshot in listing.snapshots
         if snapshot.snapshot_id not in needed
-        and repository.TAG not in snapshot.tags
+        and catalogue.TAG not in snapshot.tags
         and after <= snapshot.time < before
     ]
 
