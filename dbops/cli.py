@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from dbops import __version__, output
+from dbops import __version__
 from dbops.commands import (
     backup,
     checks,
@@ -19,6 +19,7 @@ from dbops.commands import (
     drill,
     fingerprint,
     migrate,
+    output,
     restore,
     services,
 )

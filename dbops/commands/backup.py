@@ -7,8 +7,8 @@ from typing import cast, get_args
 
 import click
 
-from dbops import lock, output, runner
-from dbops.commands import options
+from dbops import lock, runner
+from dbops.commands import options, output
 from dbops.contract import Backup, BackupRequest
 from dbops.errors import VerificationFailed
 from dbops.manifest import Kind, Manifest

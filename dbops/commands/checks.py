@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from dbops import engines, output, targets
-from dbops.commands import options
+from dbops import engines, targets
+from dbops.commands import options, output
 from dbops.contract import VERBS, Check, Control, Sample
 from dbops.errors import DbopsError, UnsupportedVerb, VerificationFailed
 from dbops.exporter.collecting import Collected, Collector

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dbops import output
+from dbops.commands import output
 from dbops.commands.checks import STATUS_COLUMNS, status_row
 from dbops.commands.options import as_json
 from dbops.errors import CommandFailed, Unreachable

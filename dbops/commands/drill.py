@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from dbops import files, lock, output
-from dbops.commands import options
+from dbops import files, lock
+from dbops.commands import options, output
 from dbops.contract import DrillRequest, DrillResult
 from dbops.drill import history, report
 from dbops.errors import VerificationFailed

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 from pydantic import TypeAdapter, ValidationError
 
-from dbops import files, output
-from dbops.commands import options
+from dbops import files
+from dbops.commands import options, output
 from dbops.errors import ConfigError, VerificationFailed
 from dbops.manifest import Difference, Fingerprint, compare
 from dbops.targets import first_complaint

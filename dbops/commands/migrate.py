@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import click
 
-from dbops import output
-from dbops.commands import options, plans
+from dbops.commands import options, output, plans
 from dbops.contract import MigrateStep
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from dbops import lock, output, runner
-from dbops.commands import options
+from dbops import lock, runner
+from dbops.commands import options, output
 from dbops.runner import Plan
 from dbops.targets import Target
 

@@ -10,8 +10,7 @@ from types import FrameType
 
 import click
 
-from dbops import output
-from dbops.commands import options
+from dbops.commands import options, output
 from dbops.errors import ConfigError
 from dbops.exporter.collecting import Fleet
 from dbops.exporter.server import Server, Tls, parse_listen

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dbops import output, runner
+from dbops import runner
+from dbops.commands import output
 
 Capture = pytest.CaptureFixture[str]
 
