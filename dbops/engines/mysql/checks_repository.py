@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 
 from dbops.check import lines
 from dbops.contract import Check
-from dbops.engines.mysql import archive, chain, flavor, gtid, index, members, options, server
+from dbops.engines.mysql import (
+    archive,
+    chain,
+    flavor,
+    gtid,
+    index,
+    members,
+    options,
+    private_server,
+)
 from dbops.engines.mysql.gtid import Position
 from dbops.engines.mysql.members import Standing
 from dbops.engines.mysql.options import Options
@@ -112,7 +121,7 @@ def attempts(target: Target, opts: Options) -> Iterator[Check]:
 def drill_host(target: Target, opts: Options) -> Iterator[Check]:
     """What a drill needs on this host, and how the last one ended."""
     options.require_part(target, "drill")
-    here = server.version(flavor.named(opts.flavor))
+    here = private_server.version(flavor.named(opts.flavor))
     detail = f"{here}, the target says {target.version}"
     yield Check("the server's version", here == target.version, detail, "run provision")
     place = opts.require_path("scratch_dir")

@@ -1,7 +1,7 @@
 """Where a restore goes to: which backups, which binary log after them, and up to which point.
 
 Reads the repository, changes nothing. What is *not* here: fetching and carrying out
-(:mod:`.rebuild`).
+(:mod:`.refill`).
 """
 
 from __future__ import annotations

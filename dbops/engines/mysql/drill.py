@@ -1,6 +1,6 @@
 """The restore drill: restore a backup where nothing can be reached, and prove what came back.
 
-What is *not* here: how a data directory is made (:mod:`.rebuild`), the log replayed
+What is *not* here: how a data directory is made (:mod:`.refill`), the log replayed
 (:mod:`.replay`), and the verdict (:mod:`dbops.drill.verdict`).
 """
 
@@ -35,15 +35,15 @@ from dbops.engines.mysql import (
     gtid,
     heartbeat,
     options,
+    private_server,
     proofs,
-    rebuild,
+    refill,
     replay,
-    server,
 )
 from dbops.engines.mysql.destination import Way
 from dbops.engines.mysql.gtid import Position
 from dbops.engines.mysql.options import Options
-from dbops.engines.mysql.server import Server
+from dbops.engines.mysql.private_server import Server
 from dbops.errors import ConfigError, DbopsError, VerificationFailed
 from dbops.manifest import Fingerprint, compare
 from dbops.repository import catalogue, routes
@@ -165,11 +165,11 @@ def _prove(
     with _step(findings, "space", progress) as note:
         note.detail = _make_room(opts, place, supply)
     with _step(findings, "restore", progress, counts=True) as note:
-        rebuild.put_back(repo, supply.way, place.server, place.work, place.limit, progress)
+        refill.put_back(repo, supply.way, place.server, place.work, place.limit, progress)
         findings.bytes_restored = supply.way.bytes
         note.detail = f"{findings.bytes_restored:,} bytes"
     with _step(findings, "log", progress, counts=True) as note:
-        root = rebuild.fetch_log(repo, supply.way, place.log, progress)
+        root = refill.fetch_log(repo, supply.way, place.log, progress)
         supply.way = destination.fetched(supply.way, root)
         note.detail = f"{supply.way.chain.files} files without a gap"
     with ExitStack() as stack:
@@ -197,7 +197,7 @@ def _choose(repo: Repository, request: DrillRequest, findings: Findings) -> _Sup
 
 
 def _make_room(opts: Options, place: _Place, supply: _Supply) -> str:
-    here, manifest = server.version(flavor.named(opts.flavor)), supply.way.manifest
+    here, manifest = private_server.version(flavor.named(opts.flavor)), supply.way.manifest
     if here != manifest.version:
         raise ConfigError(
             f"Backup {manifest.backup_id} was made by version {manifest.version} of the server and "
@@ -208,7 +208,7 @@ def _make_room(opts: Options, place: _Place, supply: _Supply) -> str:
     with handles.make(place.log, mode=0o700):
         pass
     scratch.put(place.first, "".join(f"{line};\n" for line in place.server.accounts()))
-    settings = proofs.configuration(place.server.flavor, rebuild.memory_bytes(), place.first)
+    settings = proofs.configuration(place.server.flavor, refill.memory_bytes(), place.first)
     scratch.put(place.server.config, settings)
     return proofs.space(place.root, supply.way)
 
@@ -220,7 +220,7 @@ def _compare(
     way, expected = supply.way, supply.expected
     point = way.start.joined(gtid.parse(expected.point))
     with _step(findings, "recovery to the fingerprint", progress, counts=True) as note:
-        stack.enter_context(server.running(place.server, place.limit))
+        stack.enter_context(private_server.running(place.server, place.limit))
         with place.server.connect() as connection:
             replay.seed(connection, way.start)
         replay.run(place.server, way.chain, way.start, point, progress)

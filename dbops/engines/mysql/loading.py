@@ -14,9 +14,9 @@ from pathlib import Path
 
 from dbops.accounts import acting_as
 from dbops.contract import Progress
-from dbops.engines.mysql import former, programs, server
+from dbops.engines.mysql import former, private_server, programs
+from dbops.engines.mysql.private_server import Server
 from dbops.engines.mysql.programs import Program
-from dbops.engines.mysql.server import Server
 from dbops.errors import VerificationFailed
 from dbops.repository.restic import Repository
 from dbops.repository.routes import Entry
@@ -106,5 +106,5 @@ def _client(at: Server) -> Sequence[str]:
         "--local-infile=0",
         "--default-character-set=utf8mb4",
         f"--max-allowed-packet={_PACKET}",
-        *((f"--init-command=SET ROLE {server.CONTROL}",) if at.cell is not None else ()),
+        *((f"--init-command=SET ROLE {private_server.CONTROL}",) if at.cell is not None else ()),
     )

@@ -14,10 +14,10 @@ import pymysql
 
 from dbops import files
 from dbops.contract import Progress
-from dbops.engines.mysql import client, flavor, heartbeat, members, rebuild, replay, server
+from dbops.engines.mysql import client, flavor, heartbeat, members, private_server, refill, replay
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.options import Options
-from dbops.engines.mysql.server import Server
+from dbops.engines.mysql.private_server import Server
 from dbops.errors import CommandFailed, DbopsError, Refused, Unreachable, VerificationFailed
 from dbops.restore import set_aside
 from dbops.runner import Action, Command, Step
@@ -71,7 +71,7 @@ def _note(path: Path, work: Work, former: Path | None, *, proven: bool) -> None:
 def place(opts: Options, work: Work) -> Server:
     """Return the server of dbops's own that a restore works with, its folder made anew."""
     run_dir = work.folder / "run"
-    rebuild.make(run_dir, opts.os_user)
+    refill.make(run_dir, opts.os_user)
     kind = flavor.named(opts.flavor)
     data_dir = opts.require_path("data_dir")
     return Server(opts.config_file, data_dir, run_dir, opts.os_user, None, kind)
@@ -80,7 +80,7 @@ def place(opts: Options, work: Work) -> Server:
 def _replay(opts: Options, work: Work, kept: str, tell: Progress) -> None:
     at, way = place(opts, work), work.way
     try:
-        with server.running(at, opts.restore_time_limit_seconds):
+        with private_server.running(at, opts.restore_time_limit_seconds):
             with at.connect(30) as connection:
                 replay.seed(connection, way.start)
             position = replay.run(at, way.chain, way.start, way.until, tell)

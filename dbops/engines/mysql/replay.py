@@ -18,8 +18,8 @@ from dbops.engines.mysql.applying import Applier
 from dbops.engines.mysql.chain import Chain, Segment
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.gtid import Position
+from dbops.engines.mysql.private_server import Server
 from dbops.engines.mysql.relay import Written
-from dbops.engines.mysql.server import Server
 from dbops.errors import CommandFailed, VerificationFailed
 
 _LOOK_SECONDS = (0.02, 0.5)

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from dbops.contract import Progress, RestoreRequest
-from dbops.engines.mysql import destination, flavor, options, rebuild, recovery, server
+from dbops.engines.mysql import destination, flavor, options, private_server, recovery, refill
 from dbops.engines.mysql.destination import Way
 from dbops.engines.mysql.options import Options
 from dbops.errors import ConfigError, Refused
@@ -97,9 +97,9 @@ def _steps(
 
 def fetch(opts: Options, work: Work, tell: Progress) -> None:
     """Bring the log here and make the way exact, before anything is stopped or moved."""
-    rebuild.make(work.folder, None)
+    refill.make(work.folder, None)
     work.log.mkdir(mode=0o700)
-    root = rebuild.fetch_log(work.repo, work.way, work.log, tell)
+    root = refill.fetch_log(work.repo, work.way, work.log, tell)
     work.way = destination.fetched(work.way, root)
     for file in work.way.chain.left_out:
         tell(f"{file.words} holds transactions of another branch: they are not replayed")
@@ -108,7 +108,7 @@ def fetch(opts: Options, work: Work, tell: Progress) -> None:
 
 def _put_back(opts: Options, work: Work, tell: Progress) -> None:
     place, limit = recovery.place(opts, work), opts.restore_time_limit_seconds
-    rebuild.put_back(work.repo, work.way, place, work.folder, limit, tell)
+    refill.put_back(work.repo, work.way, place, work.folder, limit, tell)
 
 
 def refuse_running(data_dir: Path) -> None:
@@ -162,7 +162,7 @@ def _occupied(data_dir: Path) -> bool:
 
 
 def _same_version(opts: Options, way: Way) -> None:
-    here, manifest = server.version(flavor.named(opts.flavor)), way.manifest
+    here, manifest = private_server.version(flavor.named(opts.flavor)), way.manifest
     if here != manifest.version:
         raise ConfigError(
             f"Backup {manifest.backup_id} was made by version {manifest.version} of the server and "

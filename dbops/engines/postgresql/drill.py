@@ -1,7 +1,7 @@
 """The restore drill: restore a backup where nothing can be reached, and prove what came back.
 
-What is *not* here: how a step is done (:mod:`.supplies`, :mod:`.scratch`, :mod:`.proofs`), and the
-verdict (:mod:`dbops.drill.verdict`).
+What is *not* here: how a step is done (:mod:`.refill`, :mod:`.private_server`, :mod:`.proofs`), and
+the verdict (:mod:`dbops.drill.verdict`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from dbops.drill.verdict import (
     recovery_point,
     step,
 )
-from dbops.engines.postgresql import catalogue, pgbackrest, proofs, scratch, supplies, wal
+from dbops.engines.postgresql import catalogue, pgbackrest, private_server, proofs, refill, wal
 from dbops.engines.postgresql import options as settings
 from dbops.engines.postgresql.client import reason as complaint
 from dbops.engines.postgresql.options import Options
-from dbops.engines.postgresql.scratch import Scratch
-from dbops.engines.postgresql.supplies import Supplies
+from dbops.engines.postgresql.private_server import Scratch
+from dbops.engines.postgresql.refill import Supplies
 from dbops.errors import DbopsError
 from dbops.manifest import Fingerprint
 from dbops.targets import Target
@@ -114,16 +114,16 @@ def _prove(
             f"{supply.log.segments[-1]} on timeline {supply.log.timeline}"
         )
     with _step(findings, "space", progress) as note:
-        scratch.check_tools(place, options.amcheck)
-        scratch.check_version(place, supply.manifest.version)
-        scratch.create(place)
-        note.detail = supplies.check_space(place, supply)
+        private_server.check_tools(place, options.amcheck)
+        private_server.check_version(place, supply.manifest.version)
+        private_server.create(place)
+        note.detail = refill.check_space(place, supply)
     with _step(findings, "restore", progress, counts=True) as note:
-        findings.bytes_restored = supplies.restore(options, place, supply, progress)
+        findings.bytes_restored = refill.restore(options, place, supply, progress)
         note.detail = f"{findings.bytes_restored:,} bytes"
     with _step(findings, "log", progress, counts=True) as note:
-        supplies.fetch(options, place, supply.log, progress)
-        scratch.hand_over(place)
+        refill.fetch(options, place, supply.log, progress)
+        private_server.hand_over(place)
         note.detail = f"{len(supply.log.segments)} segments without a gap"
     _compare(place, supply, findings, limit, progress)
     _newest(place, supply, findings, limit, progress)
@@ -134,7 +134,7 @@ def _prove(
         with _step(findings, "indexes", progress) as note:
             note.detail = "not checked: switched off by the option amcheck"
     with _step(findings, "pages", progress) as note:
-        scratch.stop(place)
+        private_server.stop(place)
         note.detail = proofs.check_pages(place)
 
 
@@ -142,9 +142,9 @@ def _choose(
     target: Target, options: Options, request: DrillRequest, findings: Findings
 ) -> Supplies:
     findings.backup_id = request.backup_id or ""
-    stored = supplies.choose(options, request.backup_id)
+    stored = refill.choose(options, request.backup_id)
     findings.backup_id = stored.label
-    return supplies.survey(target, options, stored)
+    return refill.survey(target, options, stored)
 
 
 def _compare(
@@ -156,7 +156,7 @@ def _compare(
     for point, group in groupby(fingerprints, key=lambda one: one.point):
         expected = list(group)
         with _step(findings, "recovery to the fingerprint", progress, counts=True) as note:
-            scratch.configure(place, _stop_at(point, expected[0], supply))
+            private_server.configure(place, _stop_at(point, expected[0], supply))
             proofs.recover_to(place, point, limit)
             note.detail = f"exactly at {point}"
         with _step(findings, "content", progress) as note:
@@ -167,7 +167,7 @@ def _compare(
                 if differences:
                     note.ok = False
             note.detail = content_words(findings)
-        scratch.stop(place)
+        private_server.stop(place)
 
 
 def _stop_at(point: str, fingerprint: Fingerprint, supply: Supplies) -> dict[str, str]:
@@ -185,7 +185,7 @@ def _newest(
 ) -> None:
     """Recover everything archived, open the server and read the newest heartbeat."""
     with _step(findings, "recovery to the newest", progress, counts=True) as note:
-        scratch.configure(place, {"recovery_target_timeline": str(supply.log.timeline)})
+        private_server.configure(place, {"recovery_target_timeline": str(supply.log.timeline)})
         replayed = proofs.recover_newest(place, supply.log.segments[-1], limit)
         findings.answered = True
         note.detail = f"up to {replayed}, and open for writing"
@@ -210,7 +210,7 @@ def _explain(error: Exception) -> str | None:
 def _clean(place: Scratch, findings: Findings, progress: Progress) -> None:
     try:
         with _step(findings, "clean-up", progress) as note:
-            scratch.remove(place)
+            private_server.remove(place)
             note.detail = f"{place.root} is gone"
     except StepError:
         pass

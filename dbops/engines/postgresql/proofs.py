@@ -12,7 +12,7 @@ from dbops.contract import DrillTable
 from dbops.drill import verdict
 from dbops.engines.postgresql import fingerprint, heartbeat, tables, wal
 from dbops.engines.postgresql.client import Connection, reason
-from dbops.engines.postgresql.scratch import Scratch, log_text, start, wait
+from dbops.engines.postgresql.private_server import Scratch, log_text, start, wait
 from dbops.engines.postgresql.unplanned import PREFIX
 from dbops.errors import VerificationFailed
 from dbops.manifest import Difference, Fingerprint, compare

@@ -24,7 +24,7 @@ from dbops.engines.redis import (
     tampering,
 )
 from dbops.engines.redis.options import Options
-from dbops.engines.redis.points import Point
+from dbops.engines.redis.position import Point
 from dbops.engines.redis.rewriting import Base, Rewriting
 from dbops.engines.redis.shipping import Since
 from dbops.engines.redis.spool import Spool

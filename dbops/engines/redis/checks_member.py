@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dbops.check import lines
 from dbops.contract import Check
-from dbops.engines.redis import catalogue, client, heartbeat, replication_metrics, topology
+from dbops.engines.redis import catalogue, client, heartbeat, members, replication_metrics
 from dbops.engines.redis.client import Connection, text
 from dbops.engines.redis.controls.facts import CONTAINER
 from dbops.engines.redis.options import Options
@@ -129,7 +129,7 @@ def sentinels(target: Target, opts: Options) -> Iterator[Check]:
         found = connection.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
         return f"={text(found[0])}:{text(found[1])}" if found else f"it does not know {name}"
 
-    said = topology.sentinels(opts, word)
+    said = members.sentinels(opts, word)
     told = {one for one in said.values() if one.startswith("=")}
     silent = [f"{host}: {one}" for host, one in said.items() if not one.startswith("=")]
     detail = "; ".join(silent) or f"{len(said)} of {len(opts.sentinels)}"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from dbops.check import lines
 from dbops.contract import Check
-from dbops.engines.redis import catalogue, checks_member, client, rdb, replica, tampering, topology
+from dbops.engines.redis import catalogue, checks_member, client, members, rdb, replica, tampering
 from dbops.engines.redis.options import Options
 from dbops.errors import DbopsError
 from dbops.targets import Target
@@ -37,9 +37,9 @@ def hidden_replica(target: Target, opts: Options) -> Iterator[Check]:
         yield Check("hidden replica is in step", words is None, words or "it follows", hint)
         yield checks_member.carried_out(connection)
         found = connection.info("replication")
-        place = topology.primary(opts, opts.backup_user, opts.backup_password_file)
+        place = members.primary(opts, opts.backup_user, opts.backup_password_file)
         here = (found.get("master_host", ""), int(found.get("master_port", "0")))
-        name = topology.member_at(opts, place) or f"{place[0]}:{place[1]}"
+        name = members.member_at(opts, place) or f"{place[0]}:{place[1]}"
         detail = name if here == place else f"it follows {here[0]}:{here[1]}, the primary is {name}"
         yield Check("hidden replica follows the primary", here == place, detail, "run backup")
         settings = connection.config("replica-priority", "appendonly", "aof-timestamp-enabled")

@@ -1,7 +1,7 @@
 """Connections to Redis and Valkey: over the local socket, or over TLS with the server verified.
 
 Answers are as the server sends them (RESP2), so that no client library's idea of a command stands
-between. What is *not* here: which member is the primary; see :mod:`.topology`.
+between. What is *not* here: which member is the primary; see :mod:`.members`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dbops.contract import RestoreRequest
-from dbops.engines.redis import points, rdb
+from dbops.engines.redis import position, rdb
 from dbops.engines.redis.options import Options
 from dbops.errors import ConfigError
 from dbops.repository import catalogue, routes
@@ -54,7 +54,7 @@ def choose(opts: Options, repo: Repository, request: RestoreRequest) -> Destinat
     if request.time is not None and request.time.tzinfo is None:
         raise ConfigError("The time to restore to needs a time zone, such as Z for UTC.")
     way = _way(catalogue.entries(repo), request)
-    point = points.base(way.full.manifest)
+    point = position.base(way.full.manifest)
     rdb.refuse_unreadable(opts, way.full.backup_id, point.format, way.full.manifest.version)
     return way
 

@@ -2,7 +2,7 @@
 
 The base is loaded by itself first and its content compared with the fingerprint that was made of
 exactly that file; then base and log together give the newest data. What is *not* here: the verdict
-(:mod:`dbops.drill.verdict`) and how files are fetched and checked (:mod:`.loading`).
+(:mod:`dbops.drill.verdict`) and how files are fetched and checked (:mod:`.refill`).
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from dbops.engines.redis import (
     destination,
     fingerprint,
     heartbeat,
-    loading,
-    points,
-    private,
+    position,
+    private_server,
     rdb,
+    refill,
 )
 from dbops.engines.redis import options as settings
 from dbops.engines.redis.destination import Destination
 from dbops.engines.redis.options import Options
-from dbops.engines.redis.private import Place
+from dbops.engines.redis.private_server import Place
 from dbops.errors import ConfigError, DbopsError, VerificationFailed
 from dbops.manifest import Fingerprint, compare
 from dbops.options import require_part
@@ -160,13 +160,13 @@ def _prove(ground: _Ground, request: DrillRequest, findings: Findings, progress:
         scratch.create(ground.root, _FETCHER, folders, ground.end)
         note.detail = _space(ground.root, way)
     with step(findings, "restore", progress, counts=True) as note:
-        findings.bytes_restored = loading.fetch(ground.repo, way, ground.place.data, None, progress)
+        findings.bytes_restored = refill.fetch(ground.repo, way, ground.place.data, None, progress)
         note.detail = f"{findings.bytes_restored:,} bytes"
     with step(findings, "files", progress, counts=True) as note:
-        loading.same_base(ground.place.data, way.full)
+        refill.same_base(ground.place.data, way.full)
         _lay_base_alone(ground)
         scratch.give((ground.place.data, ground.alone, ground.place.run), ground.cell.user)
-        note.detail = loading.check(ground.options, ground.place.data, ground.inside)
+        note.detail = refill.check(ground.options, ground.place.data, ground.inside)
     with step(findings, "content", progress) as note:
         _compare(ground, way.full, findings, progress)
         note.ok = not findings.differences
@@ -207,7 +207,7 @@ def _fits(ground: _Ground, way: Destination) -> None:
     for program in (opts.server, opts.tool("check-aof"), opts.tool("check-rdb")):
         if not program.exists():
             raise ConfigError(f"{program} is not installed on this host: run provision.")
-    point = points.base(way.full.manifest)
+    point = position.base(way.full.manifest)
     rdb.refuse_unreadable(opts, way.full.backup_id, point.format, way.full.manifest.version)
 
 
@@ -243,7 +243,7 @@ def _lay_base_alone(ground: _Ground) -> None:
 
 def _content(ground: _Ground, expected: Fingerprint, progress: Progress) -> Fingerprint:
     place, began = replace(ground.place, data=ground.alone), time.monotonic()
-    with private.start(place, ground.limit_seconds, tell=progress) as server:
+    with private_server.start(place, ground.limit_seconds, tell=progress) as server:
         ground.cell.prove_process(server.pid)
         with server.connect() as connection:
             return fingerprint.of_server(
@@ -261,10 +261,10 @@ def _newest(
 ) -> None:
     """Load base and log, open the server for writing and read the newest heartbeat."""
     with step(findings, "recovery to the newest", progress, counts=True) as note:
-        server = private.start(ground.place, ground.limit_seconds, tell=progress)
+        server = private_server.start(ground.place, ground.limit_seconds, tell=progress)
         with server, server.connect() as connection:
             ground.cell.prove_process(server.pid)
-            private.open_(connection)
+            private_server.open_(connection)
             connection.ask("SET", _TRIAL_KEY, "1", "EX", 60)
             findings.answered = True
             note.detail = f"up to {way.newest:%Y-%m-%d %H:%M:%S} UTC, and open for writing"

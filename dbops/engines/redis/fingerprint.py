@@ -18,10 +18,10 @@ from pathlib import Path
 
 from dbops import handles, lock
 from dbops.contract import Progress
-from dbops.engines.redis import aof, client, content, options, private, rdb, replica, spool
+from dbops.engines.redis import aof, client, content, options, private_server, rdb, replica, spool
 from dbops.engines.redis.client import Connection
 from dbops.engines.redis.options import Options
-from dbops.engines.redis.private import Place
+from dbops.engines.redis.private_server import Place
 from dbops.errors import CommandFailed
 from dbops.manifest import Fingerprint
 from dbops.options import require_part
@@ -73,7 +73,7 @@ def of_file(opts: Options, file: Path, point: str, progress: Progress) -> Finger
     with _laid_out(opts, file) as place:
         progress(f"loading {file.name} to read its content")
         with (
-            private.start(place, LIMIT_SECONDS, tell=progress) as server,
+            private_server.start(place, LIMIT_SECONDS, tell=progress) as server,
             server.connect() as connection,
         ):
             return of_server(connection, point, taken_at, began, progress)

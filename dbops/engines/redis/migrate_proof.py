@@ -18,11 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dbops.contract import Progress
-from dbops.engines.redis import content, fingerprint, private, spool
+from dbops.engines.redis import content, fingerprint, private_server, spool
 from dbops.engines.redis import migrate_link as link
 from dbops.engines.redis.client import Connection
 from dbops.engines.redis.options import Options
-from dbops.engines.redis.private import Place
+from dbops.engines.redis.private_server import Place
 from dbops.errors import CommandFailed, VerificationFailed
 from dbops.manifest import Fingerprint, compare
 from dbops.targets import read_secret
@@ -74,7 +74,7 @@ def _copy(opts: Options, name: str, tell: Progress) -> Iterator[tuple[Place, Con
     try:
         spool.make(folder, owner)
         place = Place(data=folder, run=folder, user=owner, options=opts)
-        server = private.start(place, _LIMIT_SECONDS, append_only=False)
+        server = private_server.start(place, _LIMIT_SECONDS, append_only=False)
         with server, server.connect() as connection:
             tell(f"making a second copy of {name}'s data here")
             _follow(opts, name, connection)

@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 
 from dbops import files
-from dbops.engines.redis import aof, client, private, processes
+from dbops.engines.redis import aof, client, private_server, processes
 from dbops.engines.redis.client import Connection, text
 from dbops.engines.redis.destination import Destination
 from dbops.engines.redis.options import Options
-from dbops.engines.redis.private import Place
+from dbops.engines.redis.private_server import Place
 from dbops.errors import CommandFailed, DbopsError, Refused, Unreachable, VerificationFailed
 from dbops.restore import set_aside
 from dbops.runner import Action, Command, Step, capture
@@ -69,7 +69,10 @@ def _for_cache(opts: Options) -> tuple[Step, ...]:
 def _convert(opts: Options, data_dir: Path) -> None:
     user = opts.os_user if os.geteuid() == 0 else None
     place = Place(data=data_dir, run=data_dir, user=user, options=opts)
-    with private.start(place, opts.restore_time_limit_seconds) as server, server.connect() as asked:
+    with (
+        private_server.start(place, opts.restore_time_limit_seconds) as server,
+        server.connect() as asked,
+    ):
         asked.ask("CONFIG", "SET", "appendonly", "no")
         asked.ask("SAVE")
     for path in (place.log, place.socket, *(data_dir / aof.FOLDER).iterdir()):
@@ -118,7 +121,7 @@ def _wait(opts: Options, kept: str, tell: Callable[[str], None]) -> None:
 def _last_words(opts: Options) -> str:
     journal = ("journalctl", "--no-pager", "-o", "cat", "-n", "50", "-u", str(opts.service))
     said = capture(Command(journal, timeout_seconds=30)).stdout
-    return private.complaint(said.splitlines()) or "it left no message"
+    return private_server.complaint(said.splitlines()) or "it left no message"
 
 
 def _open(opts: Options, kept: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from dbops.contract import Progress
-from dbops.engines.redis import topology
+from dbops.engines.redis import members
 from dbops.engines.redis.client import Connection
 from dbops.engines.redis.options import Options
 from dbops.errors import CommandFailed, DbopsError, Unreachable
@@ -22,8 +22,8 @@ _REWRITE_SECONDS = 6 * 3600.0
 
 def follow(opts: Options, connection: Connection, progress: Progress) -> str:
     """See that the replica follows the primary of now; return the primary's name."""
-    place = topology.primary(opts, opts.backup_user, opts.backup_password_file)
-    name = topology.member_at(opts, place) or f"{place[0]}:{place[1]}"
+    place = members.primary(opts, opts.backup_user, opts.backup_password_file)
+    name = members.member_at(opts, place) or f"{place[0]}:{place[1]}"
     found = connection.info("replication")
     if (found.get("master_host"), found.get("master_port")) != (place[0], str(place[1])):
         progress(f"the replica follows {name} from now on")
@@ -46,16 +46,16 @@ def attach(opts: Options, connection: Connection, progress: Progress, alone: boo
             raise
         progress(f"{error} What the replica has of it is backed up.")
         place = _followed(connection)
-        return topology.member_at(opts, place) or f"{place[0]}:{place[1]}"
+        return members.member_at(opts, place) or f"{place[0]}:{place[1]}"
     return name
 
 
 def reachable(connection: Connection) -> bool:
     """Tell whether the primary that the replica follows takes connections."""
-    return topology.reachable(_followed(connection))
+    return members.reachable(_followed(connection))
 
 
-def _followed(connection: Connection) -> topology.Place:
+def _followed(connection: Connection) -> members.Place:
     found = connection.info("replication")
     return found.get("master_host", ""), int(found.get("master_port", "0"))
 

@@ -2,7 +2,7 @@
 
 Nothing is deleted by a restore: the former data directory is renamed and stays until
 :func:`plan_discard`. What is *not* here: which backup and time (:mod:`.destination`), how the files
-are made (:mod:`.loading`), and what happens from the server's start on (:mod:`.recovery`).
+are made (:mod:`.refill`), and what happens from the server's start on (:mod:`.recovery`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from dbops.contract import RestoreRequest
-from dbops.engines.redis import catalogue, destination, loading, options, processes, recovery
+from dbops.engines.redis import catalogue, destination, options, processes, recovery, refill
 from dbops.engines.redis.destination import Destination
 from dbops.engines.redis.options import Options
 from dbops.errors import Refused
@@ -83,8 +83,8 @@ def _fill(
     user = opts.os_user if os.geteuid() == 0 else None
 
     def fetch(tell: OnLine) -> None:
-        loading.fetch(repo, way, data_dir, user, tell)
-        loading.same_base(data_dir, way.full)
+        refill.fetch(repo, way, data_dir, user, tell)
+        refill.same_base(data_dir, way.full)
 
     what = "base and log" if way.log is not None else "base"
     steps: list[Step] = [
@@ -104,13 +104,13 @@ def _fill(
 
 def _cut(opts: Options, data_dir: Path, way: Destination, user: str | None) -> None:
     assert way.until is not None
-    loading.cut(opts, data_dir, way.until, capture)
-    loading.own(data_dir, user, linked=False)
+    refill.cut(opts, data_dir, way.until, capture)
+    refill.own(data_dir, user, linked=False)
 
 
 def _checked(opts: Options, data_dir: Path, user: str | None) -> None:
-    loading.check(opts, data_dir, capture)
-    loading.own(data_dir, user, linked=False)
+    refill.check(opts, data_dir, capture)
+    refill.own(data_dir, user, linked=False)
 
 
 def plan_discard(target: Target) -> Plan:

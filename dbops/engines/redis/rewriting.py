@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dbops import files
-from dbops.engines.redis import aof, catalogue, pour, rdb, replica
+from dbops.engines.redis import aof, catalogue, rdb, replica, stream
 from dbops.engines.redis.client import Connection
 from dbops.engines.redis.options import Options
 from dbops.engines.redis.rdb import Head
@@ -94,7 +94,7 @@ class Rewriting:
         while not self._path.exists() and not self._marker.exists():
             time.sleep(0.01)
         argv = (
-            sys.executable, "-I", str(Path(pour.__file__)),
+            sys.executable, "-I", str(Path(stream.__file__)),
             "--growing", str(self._path), str(self._marker), str(self._verdict),
             str(self._opts.tool("check-rdb")),
         )  # fmt: skip

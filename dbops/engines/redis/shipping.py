@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 
 import dbops
 from dbops.contract import Progress
-from dbops.engines.redis import aof, catalogue, client, points, replica, spool
+from dbops.engines.redis import aof, catalogue, client, position, replica, spool
 from dbops.engines.redis.options import Options
-from dbops.engines.redis.points import Point
+from dbops.engines.redis.position import Point
 from dbops.engines.redis.spool import Spool
 from dbops.errors import DbopsError, Unreachable
 from dbops.manifest import Manifest
@@ -97,7 +97,7 @@ def link(opts: Options, full: Entry) -> bool:
     base_id = found.base_id()
     place = spool_of(opts, full.backup_id)
     if not place.exists():
-        if points.base(full.manifest).base_id != base_id:
+        if position.base(full.manifest).base_id != base_id:
             return False
         place.begin(base_id, opts.os_user if os.geteuid() == 0 else None)
     if base_id not in place.bases():
@@ -124,7 +124,7 @@ def stored(
     place = spool_of(opts, full.backup_id)
     parts = place.measure()
     size = spool.size(parts)
-    if former is not None and points.parse(former.manifest.stop_point).offset == size:
+    if former is not None and position.parse(former.manifest.stop_point).offset == size:
         return former.manifest, None
     newest = spool.newest(parts) or full.manifest.stop
     times = full.manifest.stop, max(newest, full.manifest.stop)
@@ -146,7 +146,7 @@ def _manifest(
     size: int,
     saved: Saved,
 ) -> Manifest:
-    base = points.base(full)
+    base = position.base(full)
     return full.model_copy(
         update={
             "backup_id": backup_id,

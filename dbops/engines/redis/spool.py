@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dbops import files, handles
-from dbops.engines.redis import aof, pour
+from dbops.engines.redis import aof, stream
 from dbops.engines.redis.aof import Extent
 from dbops.errors import ConfigError, VerificationFailed
 from dbops.runner import Command
@@ -133,7 +133,7 @@ def newest(parts: list[Part]) -> datetime | None:
 
 def producer(parts: list[Part], user: str | None) -> Command:
     """Return the command that writes the whole log, one increment after the other."""
-    words = [sys.executable, "-I", str(Path(pour.__file__))]
+    words = [sys.executable, "-I", str(Path(stream.__file__))]
     for part in parts:
         words += [str(part.path), str(part.extent.end)]
     return Command(tuple(words), title="reading the log", user=user)

@@ -19,9 +19,9 @@ from typing import Any, cast
 
 import pytest
 
-from dbops.engines.mysql import client, flavor, loading, rebuild, server
+from dbops.engines.mysql import client, flavor, loading, private_server, refill
 from dbops.engines.mysql.client import Connection
-from dbops.engines.mysql.server import Server
+from dbops.engines.mysql.private_server import Server
 from dbops.errors import CommandFailed
 from dbops.manifest import Manifest
 from dbops.repository.routes import Entry
@@ -138,7 +138,7 @@ class Place:
     def restore(self, entry: Entry, at: Server) -> None:
         """Restore as root."""
         way: Any = type("Way", (), {"entries": (entry,), "manifest": entry.manifest})()
-        rebuild.put_back(cast(Any, self), way, at, self.folder, 60, lambda text: None)
+        refill.put_back(cast(Any, self), way, at, self.folder, 60, lambda text: None)
 
 
 @pytest.fixture
@@ -159,8 +159,8 @@ def _version(program: Path) -> str:
 @contextmanager
 def _made(place: Place) -> Iterator[tuple[Server, Connection]]:
     at = place.server("source")
-    check(server.initialize(at))
-    with server.running(at, 60), at.connect() as connection:
+    check(private_server.initialize(at))
+    with private_server.running(at, 60), at.connect() as connection:
         for statement in _MADE:
             client.rows(connection, statement)
         connection.query("SET character_set_client = latin1, sql_mode = ''")
@@ -181,7 +181,7 @@ def test_programs_come_back_as_they_were_and_none_is_run(place: Place) -> None:
         entry = place.take(at, place.flavor.streams["full"])
     restored = place.server("restored")
     place.restore(entry, restored)
-    with server.running(restored, 60), restored.connect() as connection:
+    with private_server.running(restored, 60), restored.connect() as connection:
         assert client.rows(connection, "SELECT * FROM akept.proof") == []
         for query, was, found in zip(_SEEN, before, _seen(connection), strict=True):
             assert found == was, query
@@ -201,8 +201,8 @@ def test_a_former_dump_that_misleads_its_client_is_refused(
     place: Place, monkeypatch: pytest.MonkeyPatch, gate: bool
 ) -> None:
     source, restored = place.server("source"), place.server("restored")
-    check(server.initialize(source))
-    with server.running(source, 60), source.connect() as connection:
+    check(private_server.initialize(source))
+    with private_server.running(source, 60), source.connect() as connection:
         for statement in (*_PROOF, "CREATE DATABASE d", _STEAL, _SMUGGLED):
             client.rows(connection, statement)
         kept = place.take(source, "base.sql")
@@ -215,5 +215,5 @@ def test_a_former_dump_that_misleads_its_client_is_refused(
     # What the gate keeps away: the restore itself carries the statement out, as root.
     monkeypatch.setattr(loading, "_GATE", _NO_GATE)
     place.restore(kept, restored)
-    with server.running(restored, 60), restored.connect() as connection:
+    with private_server.running(restored, 60), restored.connect() as connection:
         assert client.rows(connection, "SELECT who FROM akept.proof") == [("root@localhost",)]

@@ -13,9 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from dbops.engines.mysql import archive, chain, client, fingerprint, gtid, rebuild, replay, server
+from dbops.engines.mysql import (
+    archive,
+    chain,
+    client,
+    fingerprint,
+    gtid,
+    private_server,
+    refill,
+    replay,
+)
 from dbops.engines.mysql.gtid import Position
-from dbops.engines.mysql.server import Server
+from dbops.engines.mysql.private_server import Server
 from dbops.errors import CommandFailed, VerificationFailed
 from dbops.manifest import Fingerprint, compare
 from tests.integration.mysql.machine import Member
@@ -47,11 +56,11 @@ def rebuilt(
     """Put everything back into a new data directory, and run a server on it."""
     work = folder / "work"
     for name in ("data", "run"):
-        rebuild.make(work / name, "mysql")
+        refill.make(work / name, "mysql")
     way = store.way(files, until)
     place = Server(folder / "own" / "my.cnf", work / "data", work / "run", "mysql")
-    rebuild.put_back(store.repo, way, place, work, 60, lambda text: None)
-    with server.running(place, 60):
+    refill.put_back(store.repo, way, place, work, 60, lambda text: None)
+    with private_server.running(place, 60):
         with place.connect() as connection:
             replay.seed(connection, way.start)
         replay.run(place, way.chain, way.start, way.until, lambda text: None)
@@ -253,10 +262,10 @@ def test_a_torn_stream_is_no_backup(own: Member, store: Store, folder: Path) -> 
     entry = store.take(own)
     path = store.folder / entry.snapshots["base.mbstream"]
     subprocess.run(["truncate", "-s", "-100000", str(path)], check=True)
-    rebuild.make(folder / "torn", "mysql")
+    refill.make(folder / "torn", "mysql")
     place = Server(folder / "own" / "my.cnf", folder / "torn", folder, "mysql")
     with pytest.raises((CommandFailed, VerificationFailed)):
-        rebuild.put_back(store.repo, store.way([]), place, folder, 60, lambda text: None)
+        refill.put_back(store.repo, store.way([]), place, folder, 60, lambda text: None)
 
 
 def test_new_transactions_are_never_taken_for_the_history_left_behind(

@@ -11,17 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from dbops.contract import BackupRequest, RestoreRequest
-from dbops.engines.redis import (
-    backup,
-    catalogue,
-    destination,
-    loading,
-    private,
-    topology,
-)
+from dbops.engines.redis import backup, catalogue, destination, members, private_server, refill
 from dbops.engines.redis import options as settings
 from dbops.engines.redis.options import Options
-from dbops.engines.redis.private import Place
+from dbops.engines.redis.private_server import Place
 from dbops.manifest import Kind, Manifest
 from dbops.repository import catalogue as stored
 from dbops.repository.restic import Repository
@@ -108,20 +101,20 @@ class Site:
         way = destination.choose(self.options, self.repo, request or RestoreRequest())
         data = self.folder / f"restored-{time.monotonic_ns()}"
         data.mkdir()
-        loading.fetch(self.repo, way, data, None, lambda text: None)
-        loading.same_base(data, way.full)
+        refill.fetch(self.repo, way, data, None, lambda text: None)
+        refill.same_base(data, way.full)
         if way.until is not None and way.log is not None:
-            loading.cut(self.options, data, way.until, capture)
-        loading.check(self.options, data, capture)
+            refill.cut(self.options, data, way.until, capture)
+        refill.check(self.options, data, capture)
         place = Place(data=data, run=data, user=None, options=self.options)
-        with private.start(place, 60) as server, server.connect() as connection:
+        with private_server.start(place, 60) as server, server.connect() as connection:
             yield connection
 
 
 def follow_primary_of(site: Site, monkeypatch: Any) -> None:
     """Let the kit know the primary without Sentinels and TLS, which have tests of their own."""
     monkeypatch.setattr(
-        topology, "primary", lambda opts, user, file: ("127.0.0.1", site.primary.port)
+        members, "primary", lambda opts, user, file: ("127.0.0.1", site.primary.port)
     )
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from dbops import lock
 from dbops.contract import BackupRequest, RestoreRequest
-from dbops.engines.redis import aof, backup, catalogue, fingerprint, private, shipping, spool
-from dbops.engines.redis.private import Place
+from dbops.engines.redis import aof, backup, catalogue, fingerprint, private_server, shipping, spool
+from dbops.engines.redis.private_server import Place
 from dbops.engines.redis.spool import Spool
 from dbops.errors import (
     Busy,
@@ -336,7 +336,7 @@ def test_what_a_killed_run_left_is_cleared_away(site: Site) -> None:
     left = site.folder / "stage" / "load-killed"
     left.mkdir()
     place = Place(data=left, run=left, user=None, options=site.options)
-    server = private.start(place, 30, append_only=False)
+    server = private_server.start(place, 30, append_only=False)
     assert server.alive()
     site.take(fingerprint=False)
     assert not server.alive()
@@ -345,7 +345,10 @@ def test_what_a_killed_run_left_is_cleared_away(site: Site) -> None:
 
 def test_a_fingerprint_outlives_a_full_backup_beside_it(site: Site) -> None:
     base = aof.read(site.replica.data).base
-    with fingerprint._laid_out(site.options, base) as place, private.start(place, 60) as server:
+    with (
+        fingerprint._laid_out(site.options, base) as place,
+        private_server.start(place, 60) as server,
+    ):
         site.take(fingerprint=False)
         assert server.alive()
     assert [path.name for path in (site.folder / "stage").iterdir()] == site.backups()

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from dbops.engines.redis import aof, loading, private, rdb
+from dbops.engines.redis import aof, private_server, rdb, refill
 from dbops.engines.redis.client import Ask
 from dbops.engines.redis.options import Options
-from dbops.engines.redis.private import Place
+from dbops.engines.redis.private_server import Place
 from dbops.errors import ConfigError, VerificationFailed
 from dbops.runner import capture
 from tests.integration.redis.conftest import Launch
@@ -37,12 +37,12 @@ def data(launch: Launch) -> Path:
 def load(data: Path, options: Options) -> int:
     """Load a data directory and return the number of keys."""
     place = Place(data=data, run=data.parent, user=None, options=options)
-    with private.start(place, 30) as server, server.connect() as connection:
+    with private_server.start(place, 30) as server, server.connect() as connection:
         return int(connection.ask("DBSIZE"))
 
 
 def test_sound_files(data: Path, options: Options) -> None:
-    assert "valid" in loading.check(options, data, capture)
+    assert "valid" in refill.check(options, data, capture)
     assert load(data, options) == 1000
 
 
@@ -52,7 +52,7 @@ def test_a_flipped_byte_in_the_base(data: Path, options: Options) -> None:
     content[len(content) // 2] ^= 0xFF
     base.write_bytes(content)
     with pytest.raises(VerificationFailed, match="check-aof says"):
-        loading.check(options, data, capture)
+        refill.check(options, data, capture)
     with pytest.raises(VerificationFailed, match="cannot be loaded"):
         load(data, options)
 
@@ -64,7 +64,7 @@ def test_a_file_cut_short(data: Path, options: Options, which: str) -> None:
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size - 3)
     with pytest.raises(VerificationFailed, match="check-aof says"):
-        loading.check(options, data, capture)
+        refill.check(options, data, capture)
     with pytest.raises(VerificationFailed, match="cannot be loaded"):
         load(data, options)
 
@@ -72,7 +72,7 @@ def test_a_file_cut_short(data: Path, options: Options, which: str) -> None:
 def test_a_command_of_the_log_that_the_server_refuses(data: Path, options: Options) -> None:
     with aof.read(data).increments[-1].open("ab") as log:
         log.write(b"*3\r\n$5\r\nLPUSH\r\n$7\r\nmore250\r\n$1\r\nx\r\n")
-    assert "valid" in loading.check(options, data, capture)
+    assert "valid" in refill.check(options, data, capture)
     with pytest.raises(VerificationFailed, match="1 commands of the log were not carried out"):
         load(data, options)
 
@@ -83,7 +83,7 @@ def test_a_length_that_was_flipped_in_the_log(data: Path, options: Options) -> N
     with pytest.raises(VerificationFailed, match="damaged"):
         aof.measure(path)
     with pytest.raises(VerificationFailed, match="check-aof says"):
-        loading.check(options, data, capture)
+        refill.check(options, data, capture)
 
 
 def test_a_base_of_another_backup(data: Path, options: Options, tmp_path: Path) -> None:
@@ -91,10 +91,10 @@ def test_a_base_of_another_backup(data: Path, options: Options, tmp_path: Path) 
     entry: Any = type("Entry", (), {})()
     point = f"{rdb.read_head(files.base).format}/{files.base_id()}+0"
     entry.backup_id, entry.manifest = "X", type("M", (), {"start_point": point})()
-    loading.same_base(data, entry)
+    refill.same_base(data, entry)
     entry.manifest.start_point = point.replace("/2-", "/2-1")
     with pytest.raises(VerificationFailed, match="not the one"):
-        loading.same_base(data, entry)
+        refill.same_base(data, entry)
 
 
 def test_a_snapshot_is_hidden_by_append_only_files_and_not_by_ours(
@@ -127,8 +127,8 @@ def test_a_log_is_cut_after_the_second(data: Path, options: Options) -> None:
     with path.open("ab") as file:
         file.write(later)
     size = path.stat().st_size
-    loading.cut(options, data, datetime.fromtimestamp(last + 5, UTC), capture)
+    refill.cut(options, data, datetime.fromtimestamp(last + 5, UTC), capture)
     assert path.stat().st_size == size
-    loading.cut(options, data, datetime.fromtimestamp(last + 4.9, UTC), capture)
+    refill.cut(options, data, datetime.fromtimestamp(last + 4.9, UTC), capture)
     assert path.stat().st_size == size - len(later)
     assert load(data, options) == 1000

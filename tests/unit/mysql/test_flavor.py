@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from dbops.engines.mysql import columns, flavor, migrate, monitor, options, server, stream
+from dbops.engines.mysql import columns, flavor, migrate, monitor, options, private_server, stream
 from dbops.engines.mysql.columns import Column
 from dbops.engines.mysql.flavor import MARIADB, MYSQL
-from dbops.engines.mysql.server import Server
+from dbops.engines.mysql.private_server import Server
 from dbops.errors import ConfigError
 from lab import flavors
 from plugins.filter.mysql import errant, option_file
@@ -25,7 +25,7 @@ A, B = "aaaaaaaa-0000-11f1-808f-2e9daacd4fc4", "bbbbbbbb-0000-11f1-808f-2e9daacd
 
 def test_a_new_server_is_told_the_same_by_the_role_and_by_a_restore() -> None:
     text = (ROLE / "files" / "mysql" / "initialize.sql").read_text(encoding="utf-8")
-    assert text == "".join(f"{line};\n" for line in server.FIRST)
+    assert text == "".join(f"{line};\n" for line in private_server.FIRST)
 
 
 def test_the_role_and_the_agent_know_the_same_backups() -> None:

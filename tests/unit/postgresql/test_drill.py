@@ -10,9 +10,9 @@ import pytest
 
 from dbops.contract import DrillRequest
 from dbops.drill.isolation import Cell
-from dbops.engines.postgresql import drill, scratch, supplies, wal
+from dbops.engines.postgresql import drill, private_server, refill, wal
 from dbops.engines.postgresql.pgbackrest import StoredBackup
-from dbops.engines.postgresql.scratch import Scratch
+from dbops.engines.postgresql.private_server import Scratch
 from dbops.errors import CommandFailed, ConfigError, Refused, Unreachable, VerificationFailed
 from dbops.manifest import Manifest
 from dbops.targets import Objectives, Target
@@ -78,8 +78,8 @@ def test_whatever_breaks_is_a_result_and_the_scratch_is_cleaned(
         raise error
 
     monkeypatch.setattr(Cell, "prove", lambda self: "alone")
-    monkeypatch.setattr(supplies, "choose", broken)
-    monkeypatch.setattr(scratch, "remove", cleaned.append)
+    monkeypatch.setattr(refill, "choose", broken)
+    monkeypatch.setattr(private_server, "remove", cleaned.append)
 
     result = drill.run_drill(make_target(tmp_path), DrillRequest(), lambda words: None)
 
@@ -96,8 +96,8 @@ def test_an_interrupted_drill_cleans_up(tmp_path: Path, monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Cell, "prove", lambda self: "alone")
-    monkeypatch.setattr(supplies, "choose", interrupt)
-    monkeypatch.setattr(scratch, "remove", cleaned.append)
+    monkeypatch.setattr(refill, "choose", interrupt)
+    monkeypatch.setattr(private_server, "remove", cleaned.append)
 
     with pytest.raises(KeyboardInterrupt):
         drill.run_drill(make_target(tmp_path), DrillRequest(), lambda words: None)
@@ -167,15 +167,15 @@ def test_what_cannot_be_proven_is_refused() -> None:
         (make_stored(error=True), make_manifest(fingerprints=[FINGERPRINT]), "damaged"),
     ):
         with pytest.raises(VerificationFailed, match=word):
-            supplies.provable(stored, manifest)
+            refill.provable(stored, manifest)
 
 
 def test_a_log_that_ends_before_the_fingerprint_names_the_segment() -> None:
-    log = supplies.Log(("000000010000000000000002",), 1, (), NOW, {})
-    supply = supplies.Supplies(make_stored(), make_manifest(fingerprints=[FINGERPRINT]), log)
+    log = refill.Log(("000000010000000000000002",), 1, (), NOW, {})
+    supply = refill.Supplies(make_stored(), make_manifest(fingerprints=[FINGERPRINT]), log)
 
     with pytest.raises(VerificationFailed, match="000000010000000000000005"):
-        supplies.check_reach(supply)
+        refill.check_reach(supply)
 
 
 def make_scratch(root: Path) -> Scratch:
@@ -189,18 +189,18 @@ def test_a_small_disk_is_noticed_before_anything_is_restored(
         free = 10
 
     monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
-    log = supplies.Log(("000000010000000000000002",), 1, (), NOW, {})
-    supply = supplies.Supplies(make_stored(), make_manifest(), log)
+    log = refill.Log(("000000010000000000000002",), 1, (), NOW, {})
+    supply = refill.Supplies(make_stored(), make_manifest(), log)
 
     with pytest.raises(VerificationFailed, match="too small"):
-        supplies.check_space(make_scratch(tmp_path / "a" / "b"), supply)
+        refill.check_space(make_scratch(tmp_path / "a" / "b"), supply)
 
 
 def test_a_folder_that_is_not_a_drills_own_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("x")
 
     with pytest.raises(Refused, match="no drill"):
-        scratch.remove(make_scratch(tmp_path))
+        private_server.remove(make_scratch(tmp_path))
     assert (tmp_path / "precious").exists()
 
 
@@ -210,18 +210,18 @@ def test_a_link_in_place_of_the_scratch_folder_is_left_alone(tmp_path: Path) -> 
     (tmp_path / "scratch").symlink_to(tmp_path / "elsewhere")
 
     with pytest.raises(Refused):
-        scratch.remove(make_scratch(tmp_path / "scratch"))
+        private_server.remove(make_scratch(tmp_path / "scratch"))
     assert (tmp_path / "elsewhere").is_dir()
 
 
 @pytest.mark.parametrize("name", ["a'b", 'a"b', "a b", "a$(id)", "a;b", "a\nb", "../x"])
 def test_a_scratch_path_that_a_shell_would_read_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="scratch_dir"):
-        scratch.create(make_scratch(tmp_path / name))
+        private_server.create(make_scratch(tmp_path / name))
 
 
 def test_standby_limits_are_never_below_the_primarys() -> None:
-    found = scratch.limits(
+    found = private_server.limits(
         {
             "max_connections setting": "500",
             "max_worker_processes setting": "2",
@@ -251,8 +251,8 @@ def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(place.data / "postmaster.pid")
     place.log.symlink_to("/dev/zero")
 
-    assert not scratch._ready(place)
-    assert scratch.log_text(place) == ""
+    assert not private_server._ready(place)
+    assert private_server.log_text(place) == ""
 
 
 def test_a_server_that_runs_and_cannot_be_asked_is_not_waited_for_in_silence(
@@ -262,11 +262,11 @@ def test_a_server_that_runs_and_cannot_be_asked_is_not_waited_for_in_silence(
         raise Unreachable("PostgreSQL does not answer: Permission denied.")
 
     monkeypatch.setattr(Scratch, "connect", refuse)
-    monkeypatch.setattr(scratch, "alive", lambda place: True)
-    monkeypatch.setattr(scratch, "_SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(private_server, "alive", lambda place: True)
+    monkeypatch.setattr(private_server, "_SILENCE_SECONDS", 0.05)
 
     with pytest.raises(VerificationFailed, match="Permission denied"):
-        scratch.wait(make_scratch(tmp_path), "open", lambda connection: True, 60)
+        private_server.wait(make_scratch(tmp_path), "open", lambda connection: True, 60)
 
 
 def test_a_server_that_ends_while_it_is_waited_for_gives_its_last_words(
@@ -275,7 +275,7 @@ def test_a_server_that_ends_while_it_is_waited_for_gives_its_last_words(
     place = make_scratch(tmp_path)
     place.socket_dir.mkdir()
     place.log.write_text("12:00 UTC [1] LOG:  x\n12:00 UTC [1] FATAL:  recovery ended too early\n")
-    monkeypatch.setattr(scratch, "alive", lambda place: False)
+    monkeypatch.setattr(private_server, "alive", lambda place: False)
 
     with pytest.raises(VerificationFailed, match="recovery ended too early"):
-        scratch.wait(place, "open", lambda connection: True, 60)
+        private_server.wait(place, "open", lambda connection: True, 60)

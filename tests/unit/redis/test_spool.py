@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dbops.engines.redis import aof, pour, spool
+from dbops.engines.redis import aof, spool, stream
 from dbops.engines.redis.spool import Spool
 from dbops.errors import VerificationFailed
 from tests.unit.redis.test_aof import FIRST, SECOND, STAMP
@@ -75,7 +75,7 @@ def test_bases_that_go_on(place: Spool) -> None:
 def test_a_file_that_is_shorter_than_it_should_be(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"x" * 10)
-    argv = [sys.executable, "-I", pour.__file__, str(path), "11"]
+    argv = [sys.executable, "-I", stream.__file__, str(path), "11"]
     done = subprocess.run(argv, capture_output=True, check=False)
     assert done.returncode == 1
     assert b"ends 1 bytes early" in done.stderr
@@ -86,7 +86,7 @@ def test_a_file_that_grows(tmp_path: Path, said: str, status: int) -> None:
     path, marker = tmp_path / "base", tmp_path / "complete"
     path.write_bytes(b"a" * 1000)
     argv = [
-        sys.executable, "-I", pour.__file__,
+        sys.executable, "-I", stream.__file__,
         "--growing", str(path), str(marker), str(tmp_path / "verdict"), "/bin/cat",
     ]  # fmt: skip
 

@@ -11,7 +11,7 @@ from dbops.engines.redis import handshake
 from dbops.engines.redis.client import Connection, text
 from dbops.engines.redis.controls.accounts import refused
 from dbops.engines.redis.controls.facts import Facts
-from dbops.engines.redis.topology import sentinel
+from dbops.engines.redis.members import sentinel
 from dbops.errors import CommandFailed, ConfigError
 
 _EVERYWHERE = {"*", "-*", "0.0.0.0", "::", "-::", "::*", "-::*"}

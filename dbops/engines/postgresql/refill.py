@@ -22,7 +22,7 @@ from dbops.drill.scratch import put
 from dbops.engines.postgresql import catalogue, pgbackrest, replay, wal
 from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.pgbackrest import StoredBackup
-from dbops.engines.postgresql.scratch import Scratch
+from dbops.engines.postgresql.private_server import Scratch
 from dbops.errors import CommandFailed, DbopsError, VerificationFailed
 from dbops.manifest import Manifest
 from dbops.targets import Target

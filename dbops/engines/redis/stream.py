@@ -1,9 +1,10 @@
 """A program of its own: write the beginnings of files, one after the other, to standard output.
 
-``python pour.py FILE BYTES [FILE BYTES…]``, or ``pour.py --growing FILE MARKER VERDICT CHECKER``
-for one that is still being written, with the standard library alone. A file that has less than it
-should ends it with status 1, so that what was written so far counts for nothing; so does one in
-which the program ``CHECKER``, which reads it at the same time, finds damage.
+``python stream.py FILE BYTES [FILE BYTES…]``, or
+``python stream.py --growing FILE MARKER VERDICT CHECKER`` for one that is still being written, with
+the standard library alone. A file that has less than it should ends it with status 1, so that what
+was written so far counts for nothing; so does one in which the program ``CHECKER``, which reads it
+at the same time, finds damage.
 """
 
 from __future__ import annotations

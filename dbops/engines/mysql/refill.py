@@ -2,7 +2,7 @@
 
 For restores and drills. A stream goes where the data are to be; nothing is copied twice. What is
 *not* here: which backups (:mod:`.destination`), and the server that then runs on it
-(:mod:`.server`).
+(:mod:`.private_server`).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pathlib import Path
 from dbops import handles, runner
 from dbops.contract import Progress
 from dbops.drill import scratch
-from dbops.engines.mysql import archive, client, gtid, loading, recreate, replay, server
+from dbops.engines.mysql import archive, client, gtid, loading, private_server, recreate, replay
 from dbops.engines.mysql.backup import LOG
 from dbops.engines.mysql.chain import File
 from dbops.engines.mysql.destination import Way
 from dbops.engines.mysql.flavor import MARIADB, MYSQL
 from dbops.engines.mysql.gtid import Position
-from dbops.engines.mysql.server import Server
+from dbops.engines.mysql.private_server import Server
 from dbops.errors import CommandFailed, VerificationFailed
 from dbops.manifest import Manifest
 from dbops.repository.restic import Repository
@@ -110,8 +110,8 @@ def _loaded(
     """Make an empty server and let it carry a dump out, accounts and all."""
     entry = way.entries[-1]
     tell(f"restore of {entry.backup_id} into an empty server")
-    _check(server.initialize(at), tell)
-    with server.running(at, limit), at.connect() as connection:
+    _check(private_server.initialize(at), tell)
+    with private_server.running(at, limit), at.connect() as connection:
         # Open before the dump brings accounts of its own, which count from the flush on.
         recreate.make(connection, loading.load(repo, entry, at, work, tell))
         client.rows(connection, "FLUSH LOCAL PRIVILEGES")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dbops.engines.redis import client, topology
+from dbops.engines.redis import client, members
 from dbops.engines.redis.options import Options
 from dbops.errors import CommandFailed, Unreachable
 
@@ -52,23 +52,23 @@ def known(monkeypatch: Any, sentinels: dict[str, Any], roles: dict[str, str]) ->
 def test_most_sentinels_are_right(monkeypatch: Any) -> None:
     said = {"s1": "10.0.0.1", "s2": "10.0.0.2", "s3": "10.0.0.2"}
     opts = known(monkeypatch, said, {"db1": "master", "db2": "slave"})
-    found = topology.primary(opts, "x", None)
+    found = members.primary(opts, "x", None)
     assert found == ("10.0.0.2", 6379)
-    assert topology.member_at(opts, found) == "db2"
+    assert members.member_at(opts, found) == "db2"
 
 
 def test_without_sentinels_the_members_are_asked(monkeypatch: Any) -> None:
     opts = known(monkeypatch, {}, {"db1": "slave", "db2": "master"})
-    assert topology.primary(opts, "x", None) == ("10.0.0.2", 6379)
+    assert members.primary(opts, "x", None) == ("10.0.0.2", 6379)
 
 
 def test_two_primaries_are_no_primary(monkeypatch: Any) -> None:
     opts = known(monkeypatch, {}, {"db1": "master", "db2": "master"})
     with pytest.raises(CommandFailed, match="db1 and db2 both"):
-        topology.primary(opts, "x", None)
+        members.primary(opts, "x", None)
 
 
 def test_nobody_knows(monkeypatch: Any) -> None:
     opts = known(monkeypatch, {}, {"db1": "slave"})
     with pytest.raises(Unreachable, match="No Sentinel and no member"):
-        topology.primary(opts, "x", None)
+        members.primary(opts, "x", None)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dbops import handles, runner
 from dbops.contract import Progress
-from dbops.engines.redis import aof, catalogue, points, rdb
+from dbops.engines.redis import aof, catalogue, position, rdb
 from dbops.engines.redis.destination import Destination
 from dbops.engines.redis.options import Options
 from dbops.errors import VerificationFailed
@@ -108,7 +108,7 @@ def same_base(data_dir: Path, entry: Entry) -> None:
     """Raise VerificationFailed when the base is not the one that the manifest describes."""
     found = aof.read(data_dir).base
     head = rdb.read_head(found)
-    wanted = points.base(entry.manifest)
+    wanted = position.base(entry.manifest)
     if head.format != wanted.format or not wanted.base_id.endswith(
         f"-{head.made_at}-{found.stat().st_size}"
     ):

@@ -1,7 +1,7 @@
 """A server that dbops starts for itself: on a socket in a folder of its own, on no network.
 
 A restore replays the log in it before the service starts; a drill has nothing else. What is *not*
-here: what is put into its data directory (:mod:`.rebuild`) and replayed (:mod:`.replay`).
+here: what is put into its data directory (:mod:`.refill`) and replayed (:mod:`.replay`).
 """
 
 from __future__ import annotations
