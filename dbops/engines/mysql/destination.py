@@ -24,7 +24,7 @@ from dbops.repository.routes import Entry
 
 
 @dataclass(frozen=True)
-class Way:
+class Destination:
     """The backups to put back, the log to replay after them, and where to stop.
 
     ``until`` None is the end of the log. ``own`` are the files that this host itself still has,
@@ -63,7 +63,7 @@ class Way:
 
 def choose(
     repo: Repository, request: RestoreRequest, own: Sequence[File] = (), live: bool = False
-) -> Way:
+) -> Destination:
     """Return the way to the requested point, ``own`` being the log that this host itself has.
 
     Raises ConfigError for a point that does not exist (the window is named), VerificationFailed
@@ -91,7 +91,7 @@ def choose(
     backup = _leading(fitting, files, point)
     start = gtid.parse(backup.manifest.stop_point)
     until = start.joined(point) if point is not None else None
-    return Way(
+    return Destination(
         entries=routes.chain(found, backup),
         log=log,
         own=tuple(own),
@@ -141,7 +141,7 @@ def _follow(
         ) from None
 
 
-def fetched(way: Way, folder: Path) -> Way:
+def fetched(way: Destination, folder: Path) -> Destination:
     """Return the way over files that were fetched below ``folder``, its point now exact.
 
     Raises VerificationFailed when they are not what was listed.

@@ -40,7 +40,7 @@ from dbops.engines.mysql import (
     refill,
     replay,
 )
-from dbops.engines.mysql.destination import Way
+from dbops.engines.mysql.destination import Destination
 from dbops.engines.mysql.gtid import Position
 from dbops.engines.mysql.options import Options
 from dbops.engines.mysql.private_server import Server
@@ -94,7 +94,7 @@ class _Supply:
     """What is to be restored. ``known_at`` is when the catalogue had been read."""
 
     repo: Repository
-    way: Way
+    way: Destination
     known_at: datetime
 
     @property

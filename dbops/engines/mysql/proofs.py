@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dbops.engines.mysql import client
 from dbops.engines.mysql.client import Connection
-from dbops.engines.mysql.destination import Way
+from dbops.engines.mysql.destination import Destination
 from dbops.engines.mysql.flavor import MARIADB, MYSQL, Flavor
 from dbops.errors import CommandFailed, VerificationFailed
 
@@ -42,7 +42,7 @@ def configuration(kind: Flavor, memory: int, first: Path) -> str:
     return _CONFIGURATION[kind.name].format(memory=memory, first=first)
 
 
-def space(root: Path, way: Way) -> str:
+def space(root: Path, way: Destination) -> str:
     """Return what room there is; CommandFailed when the backup and its log would not fit."""
     needed = int(_ROOM * way.bytes) + way.log_bytes
     free = shutil.disk_usage(root).free

@@ -20,7 +20,7 @@ from dbops.drill import scratch
 from dbops.engines.mysql import archive, client, gtid, loading, private_server, recreate, replay
 from dbops.engines.mysql.backup import LOG
 from dbops.engines.mysql.chain import File
-from dbops.engines.mysql.destination import Way
+from dbops.engines.mysql.destination import Destination
 from dbops.engines.mysql.flavor import MARIADB, MYSQL
 from dbops.engines.mysql.gtid import Position
 from dbops.engines.mysql.private_server import Server
@@ -39,7 +39,7 @@ _POSITIONS = ("xtrabackup_binlog_info", "mariadb_backup_binlog_info")
 _INCREMENT = "increment"
 
 
-def fetch_log(repo: Repository, way: Way, folder: Path, tell: Progress) -> Path:
+def fetch_log(repo: Repository, way: Destination, folder: Path, tell: Progress) -> Path:
     """Bring the archived log on the way below ``folder``, with this host's own; return its root."""
     wanted = _on_the_way(way)
     if way.log is not None and wanted:
@@ -54,7 +54,7 @@ def fetch_log(repo: Repository, way: Way, folder: Path, tell: Progress) -> Path:
     return root
 
 
-def _on_the_way(way: Way) -> list[str]:
+def _on_the_way(way: Destination) -> list[str]:
     """Return which archived files the way leads over, by the ends of their paths."""
     own = {file.summary.path for file in way.own}
     listed = (file.summary.path for segment in way.chain.segments for file in segment.files)
@@ -76,7 +76,7 @@ def _add_own(root: Path, own: Sequence[File]) -> None:
 
 
 def put_back(
-    repo: Repository, way: Way, at: Server, work: Path, limit: float, tell: Progress
+    repo: Repository, way: Destination, at: Server, work: Path, limit: float, tell: Progress
 ) -> None:
     """Make the empty data directory of ``at`` what the backups of ``way`` hold.
 
@@ -86,7 +86,7 @@ def put_back(
 
 
 def _prepared(
-    repo: Repository, way: Way, at: Server, work: Path, limit: float, tell: Progress
+    repo: Repository, way: Destination, at: Server, work: Path, limit: float, tell: Progress
 ) -> None:
     """Unpack and prepare files: a full backup and the increments after it."""
     data_dir = at.data_dir
@@ -105,7 +105,7 @@ def _prepared(
 
 
 def _loaded(
-    repo: Repository, way: Way, at: Server, work: Path, limit: float, tell: Progress
+    repo: Repository, way: Destination, at: Server, work: Path, limit: float, tell: Progress
 ) -> None:
     """Make an empty server and let it carry a dump out, accounts and all."""
     entry = way.entries[-1]
@@ -200,7 +200,7 @@ def settle(data_dir: Path, manifest: Manifest) -> None:
             path.unlink()
 
 
-_PUT_BACK: dict[str, Callable[[Repository, Way, Server, Path, float, Progress], None]] = {
+_PUT_BACK: dict[str, Callable[[Repository, Destination, Server, Path, float, Progress], None]] = {
     MARIADB.name: _prepared,
     MYSQL.name: _loaded,
 }

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dbops.contract import Progress, RestoreRequest
 from dbops.engines.mysql import destination, flavor, options, private_server, recovery, refill
-from dbops.engines.mysql.destination import Way
+from dbops.engines.mysql.destination import Destination
 from dbops.engines.mysql.options import Options
 from dbops.errors import ConfigError, Refused
 from dbops.repository import catalogue
@@ -33,7 +33,7 @@ class Work:
     """What the steps hand on to each other: the way, exact once the log has been fetched."""
 
     repo: Repository
-    way: Way
+    way: Destination
     folder: Path
     done: list[str] = field(default_factory=list)
 
@@ -161,7 +161,7 @@ def _occupied(data_dir: Path) -> bool:
     return True
 
 
-def _same_version(opts: Options, way: Way) -> None:
+def _same_version(opts: Options, way: Destination) -> None:
     here, manifest = private_server.version(flavor.named(opts.flavor)), way.manifest
     if here != manifest.version:
         raise ConfigError(

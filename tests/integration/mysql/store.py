@@ -16,7 +16,7 @@ from typing import cast
 from dbops.contract import Progress
 from dbops.engines.mysql import archive, chain, flavor, gtid
 from dbops.engines.mysql.chain import File
-from dbops.engines.mysql.destination import Way
+from dbops.engines.mysql.destination import Destination
 from dbops.engines.mysql.gtid import Position
 from dbops.manifest import Kind, Manifest
 from dbops.repository.restic import Repository
@@ -98,11 +98,11 @@ class Store:
             dbops_version="0",
         )
 
-    def way(self, files: Sequence[File], until: Position | None = None) -> Way:
+    def way(self, files: Sequence[File], until: Position | None = None) -> Destination:
         """Return the way over all streams kept, and ``files`` after them."""
         start = gtid.parse(self.entries[-1].manifest.stop_point)
         files = chain.toward(files, until) if until is not None else files
-        return Way(
+        return Destination(
             entries=tuple(self.entries),
             log=None,
             own=(),

@@ -137,7 +137,7 @@ class Place:
 
     def restore(self, entry: Entry, at: Server) -> None:
         """Restore as root."""
-        way: Any = type("Way", (), {"entries": (entry,), "manifest": entry.manifest})()
+        way: Any = type("Destination", (), {"entries": (entry,), "manifest": entry.manifest})()
         refill.put_back(cast(Any, self), way, at, self.folder, 60, lambda text: None)
 
 
