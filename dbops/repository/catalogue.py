@@ -26,7 +26,6 @@ from dbops.repository.restic_check import Inspection, inspect
 from dbops.repository.restic_memory import NAME as MEMORY
 from dbops.repository.restic_output import Listing, Snapshot
 from dbops.repository.routes import Entry, window, without_logs
-from dbops.runner import Plan
 from dbops.targets import Model, Target
 
 TAG = "dbops-catalogue"
@@ -394,36 +393,3 @@ def hits(found: Sequence[Entry], inspected: Inspection) -> tuple[list[str], list
             bad.add(entry.backup_id)
     sound = [e.backup_id for e in without_logs(found) if e.backup_id not in bad]
     return problems, sound
-
-
-# Expiring: see dbops.repository.expiry, named here so that engines need to know one module only.
-
-
-def plan_expire(target: Target, repo: Repository, backup_id: str | None, keep_full: int) -> Plan:
-    """Return the steps that expire one backup and what builds upon it, or what retention lets go.
-
-    Raises Refused when that would leave no full backup, or none that was verified.
-    """
-    from dbops.repository import expiry
-
-    return expiry.plan(target, repo, backup_id, keep_full)
-
-
-def add_and_expire(
-    target: Target, repo: Repository, new: Sequence[Entry], keep_full: int, progress: Progress
-) -> bool:
-    """List backups as :func:`add`, and let retention act in the same change.
-
-    Sweeps what killed runs left behind, too. Tells ``progress`` when nothing may go; returns
-    whether something was forgotten, for :func:`give_back`.
-    """
-    from dbops.repository import expiry
-
-    return expiry.add(target, repo, new, keep_full, progress)
-
-
-def give_back(target: Target, repo: Repository, forgotten: bool, progress: Progress) -> None:
-    """Give space back when something was ``forgotten``, and otherwise once a day."""
-    from dbops.repository import expiry
-
-    expiry.give_back(target, repo, forgotten, progress)

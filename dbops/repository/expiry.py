@@ -110,7 +110,11 @@ def drop(target: Target, repo: Repository, leaving: Collection[str]) -> None:
 def add(
     target: Target, repo: Repository, new: Sequence[Entry], keep_full: int, progress: Progress
 ) -> bool:
-    """List backups and let retention act, in one change: see :func:`repository.add_and_expire`."""
+    """List backups as :func:`catalogue.add`, and let retention act in the same change.
+
+    Sweeps what killed runs left behind, too. Tells ``progress`` when nothing may go; returns
+    whether something was forgotten, for :func:`give_back`.
+    """
 
     def change(document: Document, listing: Listing) -> Change:
         kept = catalogue.with_new(document, listing, new)

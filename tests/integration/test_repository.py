@@ -154,8 +154,8 @@ def test_verify_names_the_backup_that_a_flipped_byte_hits(target: Target, repo: 
 
 def expire(target: Target, repo: Repository, progress: Progress) -> None:
     """Let retention act as it does after a backup, one full backup being kept."""
-    forgotten = stored.add_and_expire(target, repo, (), 1, progress)
-    stored.give_back(target, repo, forgotten, progress)
+    forgotten = expiry.add(target, repo, (), 1, progress)
+    expiry.give_back(target, repo, forgotten, progress)
 
 
 def flip_pack_of(repo: Repository, snapshot_id: str, name: str) -> None:
@@ -218,14 +218,14 @@ def test_expiry_takes_the_chain_and_never_the_last_verified(
     assert "would leave no verified backup" in " ".join(said)
     assert len(entries(repo)) == 4
     with pytest.raises(Refused, match="no verified"):
-        stored.plan_expire(target, repo, old.backup_id, 1)
+        expiry.plan(target, repo, old.backup_id, 1)
     with pytest.raises(ConfigError, match="No backup 'x'"):
-        stored.plan_expire(target, repo, "x", 1)
+        expiry.plan(target, repo, "x", 1)
     assert verify(target, repo) == ()
     expire(target, repo, said.append)
     assert [e.manifest for e in entries(repo)] == [new]
     with pytest.raises(Refused, match="no full backup"):
-        stored.plan_expire(target, repo, new.backup_id, 1)
+        expiry.plan(target, repo, new.backup_id, 1)
     assert verify(target, repo) == ()
     held = {path for snapshot in repo.snapshots() for path in snapshot.paths}
     assert held == {"/full", f"/{stored.FILE}"}

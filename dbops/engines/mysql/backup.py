@@ -34,7 +34,7 @@ from dbops.engines.mysql.gtid import Position
 from dbops.engines.mysql.options import Options
 from dbops.errors import Busy, CommandFailed, ConfigError, DbopsError, VerificationFailed
 from dbops.manifest import Kind, Manifest
-from dbops.repository import catalogue, routes
+from dbops.repository import catalogue, expiry, routes
 from dbops.repository.restic import Repository
 from dbops.repository.routes import Entry
 from dbops.runner import Command
@@ -294,14 +294,14 @@ def _list(
         raise
     else:
         chain.follow(files, gtid.parse(new.manifest.stop_point))
-    catalogue.give_back(target, repo, forgotten, progress)
+    expiry.give_back(target, repo, forgotten, progress)
     status.note_catalogue(target, catalogue.catalogue(repo), True)
 
 
 def _add(
     target: Target, opts: Options, repo: Repository, new: Sequence[Entry], progress: Progress
 ) -> bool:
-    return catalogue.add_and_expire(target, repo, new, opts.keep_full, progress)
+    return expiry.add(target, repo, new, opts.keep_full, progress)
 
 
 def ship_log(target: Target, opts: Options, repo: Repository, progress: Progress) -> Manifest:

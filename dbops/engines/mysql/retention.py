@@ -5,6 +5,7 @@ from __future__ import annotations
 from dbops.contract import Catalogue, Progress, VerifyResult
 from dbops.engines.mysql import options
 from dbops.repository import catalogue as stored
+from dbops.repository import expiry
 from dbops.runner import Plan
 from dbops.targets import Target
 
@@ -26,4 +27,4 @@ def plan_expire(target: Target, backup_id: str | None) -> Plan:
     options.require_part(target, "repository")
     opts = options.read(target)
     repo = stored.open_repository(target, opts)
-    return stored.plan_expire(target, repo, backup_id, opts.keep_full)
+    return expiry.plan(target, repo, backup_id, opts.keep_full)

@@ -32,6 +32,7 @@ from dbops.errors import Busy, ConfigError, DbopsError, Unreachable, Verificatio
 from dbops.manifest import Manifest
 from dbops.options import require_part
 from dbops.repository import catalogue as stored
+from dbops.repository import expiry
 from dbops.repository.restic import Repository, Saved
 from dbops.repository.routes import Entry
 from dbops.targets import Target
@@ -148,7 +149,7 @@ def take_full(
             _forget_spools(opts, base.backup_id)
     except Busy as busy:
         progress(f"the former log's files are removed after the next backup: {busy}")
-    stored.give_back(target, repo, forgotten, progress)
+    expiry.give_back(target, repo, forgotten, progress)
     status.note_catalogue(target, stored.catalogue(repo), encrypted=True)
     _plausible(manifest, catalogue.newest_full(found))
     return manifest
@@ -214,7 +215,7 @@ def _listed(
             trouble = error
     new = Entry(manifest=manifest, snapshots={catalogue.BASE: saved.snapshot_id})
     listed = [new] if rest is None else [rest, new]
-    forgotten = stored.add_and_expire(target, repo, listed, opts.backup_keep_full, progress)
+    forgotten = expiry.add(target, repo, listed, opts.backup_keep_full, progress)
     if trouble is not None:
         raise type(trouble)(
             f"Backup {base.backup_id} is complete and kept, but without a fingerprint: {trouble}"

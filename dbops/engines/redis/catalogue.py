@@ -9,6 +9,7 @@ from dbops.engines.redis import options
 from dbops.engines.redis.options import Options
 from dbops.options import require_part
 from dbops.repository import catalogue as stored
+from dbops.repository import expiry
 from dbops.repository.restic import Repository
 from dbops.repository.routes import Entry
 from dbops.runner import Plan
@@ -44,4 +45,4 @@ def plan_expire(target: Target, backup_id: str | None) -> Plan:
     """Return the steps that expire one backup, or what retention lets go; never the last one."""
     require_part(target, "repository")
     opts = options.read(target)
-    return stored.plan_expire(target, open_(target, opts), backup_id, opts.backup_keep_full)
+    return expiry.plan(target, open_(target, opts), backup_id, opts.backup_keep_full)
