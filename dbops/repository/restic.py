@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from dbops.contract import Progress, VerifyResult
+from dbops.contract import Progress
 from dbops.errors import CommandFailed, DbopsError, Refused
 from dbops.repository.restic_memory import Memory
 from dbops.repository.restic_output import (
@@ -409,11 +409,3 @@ class Repository:
         done = self._writing(lambda: capture(command, tell), FORGET_WAIT_SECONDS)
         if done.status != 0:
             raise self.failure(done, "prune")
-
-    def check(self, progress: Progress = _quiet) -> VerifyResult:
-        """Read back every stored byte. Problems name each damaged file and each snapshot hit."""
-        from dbops.repository.restic_check import inspect
-
-        found = inspect(self, progress)
-        hit = [f"snapshot {i} cannot be read: {why}" for i, why in found.unreadable.items()]
-        return VerifyResult(files_checked=found.files_checked, problems=(*found.damaged, *hit))
