@@ -9,7 +9,7 @@ found.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
 
@@ -228,7 +228,6 @@ class Engine:
     title: str
     default_port: int
     ansible_verbs: tuple[Verb, ...] = ("provision", "secure", "replicate")
-    secrets: tuple[str, ...] = field(default=())
     check: Callable[[Target], Iterable[Check]] | None = None
     audit: Callable[[Target], Sequence[Control]] | None = None
     catalogue: Callable[[Target], Catalogue] | None = None
