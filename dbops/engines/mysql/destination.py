@@ -7,7 +7,7 @@ Reads the repository, changes nothing. What is *not* here: fetching and carrying
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,6 +59,21 @@ class Destination:
     def log_bytes(self) -> int:
         """About how many bytes the log takes: fetched, and written once more by the replay."""
         return 2 * sum(f.summary.size for s in self.chain.segments for f in s.files)
+
+
+@dataclass
+class Work:
+    """What the steps hand on to each other: the way, exact once the log has been fetched."""
+
+    repo: Repository
+    way: Destination
+    folder: Path
+    done: list[str] = field(default_factory=list)
+
+    @property
+    def log(self) -> Path:
+        """Where the binary log is brought."""
+        return self.folder / "log"
 
 
 def choose(

@@ -8,7 +8,6 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pymysql
 
@@ -16,15 +15,13 @@ from dbops import files
 from dbops.contract import Progress
 from dbops.engines.mysql import client, flavor, heartbeat, members, private_server, refill, replay
 from dbops.engines.mysql.client import Connection
+from dbops.engines.mysql.destination import Work
 from dbops.engines.mysql.options import Options
 from dbops.engines.mysql.private_server import Server
 from dbops.errors import CommandFailed, DbopsError, Refused, Unreachable, VerificationFailed
 from dbops.restore import set_aside
 from dbops.runner import Action, Command, Step
 from dbops.targets import Target
-
-if TYPE_CHECKING:
-    from dbops.engines.mysql.restore import Work
 
 NOTE = "restore.json"
 _START_SECONDS = 300.0

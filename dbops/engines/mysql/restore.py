@@ -10,37 +10,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from dbops.contract import Progress, RestoreRequest
 from dbops.engines.mysql import destination, flavor, options, private_server, recovery, refill
-from dbops.engines.mysql.destination import Destination
+from dbops.engines.mysql.destination import Destination, Work
 from dbops.engines.mysql.options import Options
 from dbops.errors import ConfigError, Refused
 from dbops.repository import catalogue
-from dbops.repository.restic import Repository
 from dbops.restore import set_aside
 from dbops.runner import Action, Plan, Step
 from dbops.targets import Target
 
 _FETCHED_TO = ".restore"
-
-
-@dataclass
-class Work:
-    """What the steps hand on to each other: the way, exact once the log has been fetched."""
-
-    repo: Repository
-    way: Destination
-    folder: Path
-    done: list[str] = field(default_factory=list)
-
-    @property
-    def log(self) -> Path:
-        """Where the binary log is brought."""
-        return self.folder / "log"
 
 
 def plan_restore(target: Target, request: RestoreRequest) -> Plan:
