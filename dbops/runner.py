@@ -1,5 +1,7 @@
 """Run plans. The only module that starts a process, and the only one that masks secrets.
 
+Programs of their own may start others, too: ARCHITECTURE.md lists them.
+
 A *plan* is a list of steps made by an engine's ``plan_*`` function; making one changes nothing.
 A step is either a :class:`Command` (an argument vector, never a shell line) or an
 :class:`Action` (a named Python callable, for a rename or a wait). ``--dry-run`` prints the plan.
