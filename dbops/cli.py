@@ -6,36 +6,58 @@ import io
 import os
 import sys
 import traceback
+from collections import UserDict
+from pkgutil import resolve_name
 from typing import Any
 
 import click
 
 from dbops import __version__
-from dbops.commands import (
-    backup,
-    checks,
-    controller,
-    docs,
-    drill,
-    fingerprint,
-    migrate,
-    output,
-    restore,
-    services,
-)
+from dbops.commands import output
 from dbops.errors import DbopsError
 
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
 
 
+class _Commands(UserDict[str, Any]):
+    """The commands by name, each as ``module:name`` until it is asked for and imported then."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        command: click.Command = resolve_name(f"dbops.commands.{self.data[name]}")
+        return command
+
+
+COMMANDS = _Commands(
+    {
+        "status": "checks:status",
+        "check": "checks:check",
+        "audit": "checks:audit",
+        "backup": "backup:backup",
+        "restore": "restore:restore",
+        "drill": "drill:drill",
+        "fingerprint": "fingerprint:fingerprint_command",
+        "migrate": "migrate:migrate",
+        "heartbeat": "services:heartbeat",
+        "exporter": "services:exporter",
+        "fleet": "controller:fleet",
+        "play": "controller:play",
+        "engines": "checks:engines_command",
+        "completion": "docs:completion",
+        "docs": "docs:docs",
+    }
+)
+
+
 class _Root(click.Group):
-    """A group that lists its commands in the order they were added and explains exit statuses."""
+    """A group that lists its commands in the order they stand here and explains exit statuses."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from dbops.commands import docs
+
         with formatter.section("Exit statuses"):
             formatter.write_dl([(str(status), meaning) for status, meaning in docs.exit_statuses()])
         formatter.write_paragraph()
@@ -46,7 +68,7 @@ class _Root(click.Group):
             )
 
 
-@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Root, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dbops")
 def cli() -> None:
     """Operate databases, and prove their backups by restoring them.
@@ -59,26 +81,6 @@ def cli() -> None:
       dbops drill run             prove it, on the drill host
       dbops play site -i INV      bring a whole fleet to its declared state
     """
-
-
-for command in (
-    checks.status,
-    checks.check,
-    checks.audit,
-    backup.backup,
-    restore.restore,
-    drill.drill,
-    fingerprint.fingerprint_command,
-    migrate.migrate,
-    services.heartbeat,
-    services.exporter,
-    controller.fleet,
-    controller.play,
-    checks.engines_command,
-    docs.completion,
-    docs.docs,
-):
-    cli.add_command(command)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -16,7 +16,6 @@ from dbops.commands import options, output
 from dbops.contract import VERBS, Check, Control, Sample
 from dbops.errors import DbopsError, UnsupportedVerb, VerificationFailed
 from dbops.exporter.collecting import Collected, Collector
-from dbops.exporter.server import encode
 from dbops.targets import Target
 
 
@@ -112,6 +111,8 @@ def audit(cluster: str | None, json_output: bool, metrics: bool) -> None:
     """
     audited = [_audit(name) for name in options.pick_names(cluster)]
     if metrics:
+        from dbops.exporter.server import encode
+
         samples = [sample for target, found in audited for sample in audit_samples(target, found)]
         click.echo(encode(samples), nl=False)
     elif json_output:

@@ -14,8 +14,6 @@ from dbops.errors import ConfigError, VerificationFailed
 from dbops.manifest import Difference, Fingerprint, compare
 from dbops.targets import first_complaint
 
-_FINGERPRINTS = TypeAdapter(tuple[Fingerprint, ...])
-
 
 @click.command("fingerprint")
 @options.cluster
@@ -73,7 +71,7 @@ def fingerprint_command(
 def read(path: Path) -> tuple[Fingerprint, ...]:
     """Return the fingerprints in a file; ConfigError says what is wrong with it."""
     try:
-        return _FINGERPRINTS.validate_json(path.read_bytes())
+        return TypeAdapter(tuple[Fingerprint, ...]).validate_json(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
     except ValidationError as error:

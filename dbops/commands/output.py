@@ -11,16 +11,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
-
-from pydantic_core import to_jsonable_python
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from dbops.contract import Progress
 from dbops.runner import mask
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 _PIPE_WIDTH = 400
 
@@ -52,6 +49,8 @@ def data(value: object) -> None:
 
 def as_json(value: object) -> str:
     """Return ``value`` as indented JSON, with secrets masked in every string."""
+    from pydantic_core import to_jsonable_python
+
     return json.dumps(_masked(to_jsonable_python(value)), indent=2, ensure_ascii=False)
 
 
@@ -67,6 +66,10 @@ def _masked(value: Any) -> Any:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
     """Print a table, in colours on a terminal; a column named ``…>`` is set to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
     terminal = sys.stdout.isatty()
     grid = Table(
         box=box.SIMPLE_HEAD, title=clean(title) or None, title_justify="left", pad_edge=False
@@ -96,6 +99,8 @@ _STYLES = {
 
 
 def _cell(text: str) -> Text:
+    from rich.text import Text
+
     return Text(clean(text), style=_STYLES.get(text, ""))
 
 
@@ -109,6 +114,9 @@ def progress(*, keep: bool = False) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield note
         return
+    from rich.console import Console
+    from rich.text import Text
+
     console = Console(stderr=True, highlight=False)
     with console.status("working") as status:
 

@@ -12,8 +12,6 @@ import click
 
 from dbops.commands import options, output
 from dbops.errors import ConfigError
-from dbops.exporter.collecting import Fleet
-from dbops.exporter.server import Server, Tls, parse_listen
 
 
 class _Notes(logging.Handler):
@@ -91,6 +89,9 @@ def exporter(
       dbops exporter --listen 10.0.0.5:9600 --tls-cert tls/exporter.crt \\
           --tls-key tls/exporter.key --client-ca tls/ca.crt --client-name prometheus
     """
+    from dbops.exporter.collecting import Fleet
+    from dbops.exporter.server import Server, Tls, parse_listen
+
     address = parse_listen(listen)
     tls: Tls | None = None
     if tls_cert and tls_key and client_ca and client_names:

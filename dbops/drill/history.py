@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from datetime import UTC
+from functools import cache
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,7 +17,11 @@ from dbops.errors import ConfigError, DbopsError
 from dbops.targets import Target, first_complaint, state_folder
 
 SCHEMA = 1
-_RESULT = TypeAdapter(DrillResult)
+
+
+@cache
+def _result() -> TypeAdapter[DrillResult]:
+    return TypeAdapter(DrillResult)
 
 
 def directory(target: Target) -> Path:
@@ -32,7 +37,7 @@ def save(target: Target, result: DrillResult) -> Path:
     """
     folder = directory(target)
     name = result.started_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ.json")
-    record = {"schema_version": SCHEMA, **_RESULT.dump_python(result, mode="json")}
+    record = {"schema_version": SCHEMA, **_result().dump_python(result, mode="json")}
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     with state_folder(target.state_dir) as above:
         group = os.fstat(above.handle).st_gid
@@ -80,7 +85,7 @@ def read(path: Path) -> DrillResult:
                 f"Drill result {path} has schema {version!r} and not {SCHEMA}: "
                 "it was written by another version and is left out."
             )
-        return _RESULT.validate_python(record)
+        return _result().validate_python(record)
     except OSError as error:
         raise ConfigError(
             f"Drill result {path} is left out, it cannot be read: {error.strerror}."

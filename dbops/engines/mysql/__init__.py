@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dbops.contract import Engine
-from dbops.engines.mysql import (
-    audit,
-    backup,
-    checks,
-    drill,
-    fingerprint,
-    heartbeat,
-    migrate,
-    monitor,
-    restore,
-    retention,
-)
+from dbops.engines import Later
+
+if TYPE_CHECKING:
+    from dbops.engines import mysql as its
+    from dbops.engines.mysql import (
+        audit,
+        backup,
+        checks,
+        drill,
+        fingerprint,
+        heartbeat,
+        migrate,
+        monitor,
+        restore,
+        retention,
+    )
+else:
+    its = Later(__name__)
 
 ENGINE = Engine(
     name="mysql",
     title="MySQL and MariaDB",
     default_port=3306,
-    check=checks.check,
-    audit=audit.audit,
-    catalogue=retention.catalogue,
-    take_backup=backup.take_backup,
-    verify=retention.verify,
-    plan_expire=retention.plan_expire,
-    plan_restore=restore.plan_restore,
-    plan_discard=restore.plan_discard,
-    fingerprint=fingerprint.fingerprint,
-    run_drill=drill.run_drill,
-    heartbeat=heartbeat.heartbeat,
-    collect=monitor.collect,
-    plan_migrate=migrate.plan_migrate,
-    migration=migrate.migration,
+    check=its.checks.check,
+    audit=its.audit.audit,
+    catalogue=its.retention.catalogue,
+    take_backup=its.backup.take_backup,
+    verify=its.retention.verify,
+    plan_expire=its.retention.plan_expire,
+    plan_restore=its.restore.plan_restore,
+    plan_discard=its.restore.plan_discard,
+    fingerprint=its.fingerprint.fingerprint,
+    run_drill=its.drill.run_drill,
+    heartbeat=its.heartbeat.heartbeat,
+    collect=its.monitor.collect,
+    plan_migrate=its.migrate.plan_migrate,
+    migration=its.migrate.migration,
 )
