@@ -21,6 +21,7 @@ from dbops.engines.postgresql import (
     pgbackrest,
     retention,
 )
+from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.pgbackrest import Stanza, StoredBackup
 from dbops.errors import (
@@ -50,7 +51,10 @@ def take_backup(target: Target, request: BackupRequest, progress: Progress) -> M
     opts = options.read(target)
     with status.recorded(target, request.kind) as record:
         stanza = pgbackrest.info(opts)
-        _same_version(opts, stanza)
+        with client.connect(opts, role="primary", user=opts.backup_user) as primary:
+            _same_version(opts, stanza, primary)
+            if request.kind != "log":
+                _names_fit(primary)
         if request.kind == "log":
             manifest = _archive_log(target, opts, stanza, progress)
         else:
@@ -63,7 +67,6 @@ def take_backup(target: Target, request: BackupRequest, progress: Progress) -> M
 def _take(
     target: Target, opts: Options, before: Stanza, request: BackupRequest, progress: Progress
 ) -> Manifest:
-    _names_fit(opts)
     member, flags = _source(opts)
     progress(f"{request.kind} backup from {member}")
     label = _run(opts, (f"--type={_TYPES[request.kind]}", "--no-expire-auto", *flags), progress)
@@ -86,16 +89,15 @@ def _take(
     return manifest
 
 
-def _names_fit(opts: Options) -> None:
+def _names_fit(primary: Connection) -> None:
     """Refuse database names that pgBackRest writes into its manifest and cannot read back.
 
     The backup would look complete and could never be restored. Seen with 2.45 for a line break;
     the other characters belong to the manifest's own grammar and are refused without a trial.
     """
-    with client.connect(opts, role="primary", user=opts.backup_user) as connection:
-        rows = connection.execute(
-            "SELECT datname FROM pg_database WHERE datname ~ '[\\n\\r=]' OR datname ~ '^[[#]'"
-        ).fetchall()
+    rows = primary.execute(
+        "SELECT datname FROM pg_database WHERE datname ~ '[\\n\\r=]' OR datname ~ '^[[#]'"
+    ).fetchall()
     if rows:
         raise ConfigError(
             f"A backup with the database {str(rows[0][0])!r} could not be restored: pgBackRest's "
@@ -139,10 +141,9 @@ def _source(opts: Options) -> tuple[str, tuple[str, ...]]:
             return fingerprint.member_name(opts, connection), ("--no-backup-standby",)
 
 
-def _same_version(opts: Options, stanza: Stanza) -> None:
+def _same_version(opts: Options, stanza: Stanza, primary: Connection) -> None:
     """Refuse early when the servers were upgraded and the stanza was not."""
-    with client.connect(opts, role="primary", user=opts.backup_user) as connection:
-        version = str(connection.info.server_version // 10000)
+    version = str(primary.info.server_version // 10000)
     if version != stanza.version:
         raise ConfigError(
             f"The servers run PostgreSQL {version} and the stanza {opts.stanza!r} was made for "
