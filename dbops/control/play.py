@@ -150,6 +150,9 @@ def _environment(project_dir: Path) -> dict[str, str]:
     config = project_dir / "ansible.cfg"
     if config.is_file():
         environment["ANSIBLE_CONFIG"] = str(config)
+    # ansible-runner adds its own to this variable, and a variable hides the path in ansible.cfg.
+    if (callbacks := project_dir / "plugins" / "callback").is_dir():
+        environment["ANSIBLE_CALLBACK_PLUGINS"] = str(callbacks)
     return environment
 
 
