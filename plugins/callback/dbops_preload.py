@@ -43,6 +43,7 @@ _PLUGINS = {
         "ansible.builtin.normal",
         "ansible.builtin.set_fact",
         "ansible.builtin.validate_argument_spec",
+        "dbops_variables",
     ],
 }
 _EXPRESSION = "{{ [1] | map('string') | select('defined') | list }}"
@@ -61,7 +62,7 @@ class CallbackModule(CallbackBase):
             for name in names:
                 _try(lambda kind=kind, name=name: getattr(loader, kind).get(name, class_only=True))
         _try(lambda: Templar().template(trust_as_template(_EXPRESSION)))
-        # A collection in a child writes to each object, so the kernel copies all of the parent's memory.
+        # A child's garbage collection writes to each object, so the kernel would copy all of them.
         os.register_at_fork(after_in_child=gc.freeze)
 
 
