@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dbops import engines
 from tests.contract.grid import ROLES, ROOT, Task, defaults, load, options, specs, tasks
 
 SECRET = re.compile(r"\b(?:__)?[a-z][a-z0-9_]*_password\b")
@@ -52,6 +53,17 @@ def test_an_option_means_the_same_at_every_entry_point(role: str) -> None:
             first = seen.setdefault(name, option)
             for key in ("type", "default", "choices", "no_log"):
                 assert first.get(key) == option.get(key), f"{name}: {key} differs at {entry}"
+
+
+@pytest.mark.parametrize("engine", engines.NAMES)
+def test_variables_are_validated_once_and_not_less(engine: str) -> None:
+    """A playbook that leaves the validation to the role names a verb that begins with it."""
+    first = load(ROOT / "roles" / engine / "tasks" / "preflight.yml")[0]
+    for file in sorted((ROOT / "playbooks").glob("*.yml")):
+        if "rolespec_validate: false" in file.read_text(encoding="utf-8"):
+            assert file.stem in first["dbops_variables"]["entries"]
+            begin = load(ROOT / "roles" / engine / "tasks" / file.name)[0]
+            assert begin["ansible.builtin.include_tasks"]["file"] == "preflight.yml"
 
 
 @each_role

@@ -72,6 +72,12 @@ class Play:
         return found
 
     @property
+    def deprecated(self) -> list[str]:
+        """What Ansible will not take for ever, without mitogen's strategy: it is an option."""
+        said = [part.split("\n\n")[0] for part in self.output.split("[DEPRECATION WARNING]: ")[1:]]
+        return [one for one in said if not one.startswith("Use of strategy plugins not included")]
+
+    @property
     def last_lines(self) -> str:
         """The end of what it printed, for a failure's message."""
         return "\n".join(self.output.splitlines()[-40:])
@@ -165,6 +171,7 @@ class Site(Fleet, ABC):
         )  # fmt: skip
         play = Play(done.returncode, done.stdout)
         assert not ok or play.status == 0, f"{verb}.yml failed:\n{play.last_lines}"
+        assert not play.deprecated, f"{verb}.yml:\n{play.deprecated}"
         return play
 
     def remove(self, *hosts: str) -> None:
