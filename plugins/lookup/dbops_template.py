@@ -9,7 +9,21 @@ from typing import Any
 
 from ansible.plugins.lookup import template
 
-DOCUMENTATION = template.DOCUMENTATION  # Ansible reads the options from it
+DOCUMENTATION = r"""
+name: dbops_template
+short_description: renders files of a role
+description:
+  - Renders files from the folder C(templates), with the options of C(ansible.builtin.template).
+options:
+  _terms: {description: Names of the files., required: true}
+  template_vars: {description: Variables beside the host's own., type: dict, default: {}}
+  trim_blocks: {description: Whether the line break after a block goes., type: bool, default: true}
+  variable_start_string: {description: What an expression begins with., type: str, default: "{{"}
+  variable_end_string: {description: What an expression ends with., type: str, default: "}}"}
+  comment_start_string: {description: What a comment begins with., type: str, default: "{#"}
+  comment_end_string: {description: What a comment ends with., type: str, default: "#}"}
+author: dbops
+"""
 
 
 class _Shared(dict[str, Any]):
