@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.contract.grid import options
+
+SECRET = re.compile(r"_(password|key)$")
 CHECKOUT = Path(__file__).parents[2]
 SPY = """
 import os
@@ -26,21 +30,23 @@ line {{ one }} of {{ inner.text }}
 {% endfor %}
 {% include 'part.j2' %}
 """
-WHOLE = {
-    "postgresql_cluster": "main",
-    "postgresql_members": ["a"],
-    "postgresql_repository_host": "b",
-    "postgresql_version": "15",
-    "postgresql_replication_password": "x" * 20,
-    "postgresql_backup_password": "x" * 20,
-    "postgresql_backup_cipher_key": "x" * 20,
-}
+VERSIONS = {"postgresql": "15", "mysql": "10.11", "redis": "7.0"}
+
+
+def whole(engine: str) -> dict[str, Any]:
+    """Return all that an inventory must give for an engine."""
+    required = {name for name, option in options(engine).items() if option.get("required")}
+    secrets = dict.fromkeys((name for name in required if SECRET.search(name)), "x" * 32)
+    named = {"cluster": "main", "members": ["a"], "repository_host": "b"}
+    named["version"] = VERSIONS[engine]
+    return secrets | {f"{engine}_{name}": value for name, value in named.items()}
 
 
 def run(folder: Path, tasks: list[dict[str, Any]], **more: Any) -> tuple[int, str]:
     """Run ``tasks`` on the hosts a and b; return the exit status and what was printed."""
     environment = more.pop("environment", {})
-    hosts = {"a": {}, "b": {"postgresql_part": "repository"}}
+    parts = {f"{engine}_part": "repository" for engine in VERSIONS}
+    hosts: dict[str, Any] = {"a": {}, "b": parts}
     inventory = {"all": {"hosts": hosts, "vars": {"ansible_connection": "local", **more}}}
     (folder / "hosts.yml").write_text(json.dumps(inventory))
     play = {"name": "Try", "hosts": "all", "gather_facts": False, "tasks": tasks}
@@ -98,13 +104,14 @@ def test_a_template_is_rendered_as_by_ansible(tmp_path: Path) -> None:
     assert "line 2 of ab" in said
 
 
-def preflight(folder: Path, **variables: Any) -> tuple[int, str]:
-    include = {"name": "postgresql", "tasks_from": "preflight"}
+def preflight(folder: Path, engine: str, **variables: Any) -> tuple[int, str]:
+    include = {"name": engine, "tasks_from": "preflight"}
     return run(folder, [{"name": "Check", "ansible.builtin.include_role": include}], **variables)
 
 
-def test_a_whole_inventory_is_let_through(tmp_path: Path) -> None:
-    status, said = preflight(tmp_path, **WHOLE)
+@pytest.mark.parametrize("engine", VERSIONS)
+def test_a_whole_inventory_is_let_through(engine: str, tmp_path: Path) -> None:
+    status, said = preflight(tmp_path, engine, **whole(engine))
     assert status == 0, said
 
 
@@ -122,9 +129,13 @@ def test_a_whole_inventory_is_let_through(tmp_path: Path) -> None:
 def test_variables_are_refused_by_name(
     tmp_path: Path, variables: dict[str, Any], sentence: str
 ) -> None:
-    given = {name: value for name, value in {**WHOLE, **variables}.items() if value is not None}
-    status, said = preflight(tmp_path, **given)
+    given = {
+        name: value
+        for name, value in (whole("postgresql") | variables).items()
+        if value is not None
+    }
+    status, said = preflight(tmp_path, "postgresql", **given)
     assert status != 0
     assert sentence in said
     assert "Nothing was changed." in said
-    assert "x" * 20 not in said
+    assert "x" * 32 not in said
