@@ -151,8 +151,8 @@ def _environment(project_dir: Path) -> dict[str, str]:
     if config.is_file():
         environment["ANSIBLE_CONFIG"] = str(config)
     # ansible-runner adds its own to this variable, and a variable hides the path in ansible.cfg.
-    if (callbacks := project_dir / "plugins" / "callback").is_dir():
-        environment["ANSIBLE_CALLBACK_PLUGINS"] = str(callbacks)
+    callbacks = [os.environ.get("ANSIBLE_CALLBACK_PLUGINS"), str(project_dir / "plugins/callback")]
+    environment["ANSIBLE_CALLBACK_PLUGINS"] = os.pathsep.join(filter(None, callbacks))
     return environment
 
 
