@@ -112,11 +112,11 @@ def _loaded(
     tell(f"restore of {entry.backup_id} into an empty server")
     _check(private_server.initialize(at), tell)
     with private_server.running(at, limit), at.connect() as connection:
-        # Open before the dump brings accounts of its own, which count from the flush on.
+        # The accounts of the dump count from the next start on, which makes the cell's anew: read
+        # now, they would take from this session the role that it works in.
         recreate.make(connection, loading.load(repo, entry, at, work, tell))
-        client.rows(connection, "FLUSH LOCAL PRIVILEGES")
-        for statement in at.accounts() if at.cell is not None else ():
-            client.rows(connection, statement)
+        if at.cell is None:
+            client.rows(connection, "FLUSH LOCAL PRIVILEGES")
         here = replay.reached(connection)
     if here != gtid.parse(way.manifest.stop_point):
         raise _elsewhere(here, way.manifest)
