@@ -1,4 +1,4 @@
-"""Servers that the lab's distribution does not have: where the lab's hosts take them from.
+"""Other servers than an engine's first: Valkey for Redis, and MySQL for MariaDB.
 
 MySQL itself comes from the vendor's apt repository; in the lab the distribution's unstable release,
 on the mirror that the hosts have anyway, stands in for it.
@@ -16,6 +16,7 @@ from typing import Any
 from lab.machine import LabError
 
 MYSQL = "DBOPS_MYSQL_FLAVOR"
+REDIS = "DBOPS_REDIS_FLAVOR"
 _SUITE = "sid"
 # The server and what it needs newer than the release has it.
 _PACKAGES = (
@@ -41,6 +42,16 @@ def write(folder: Path, read: Callable[[str], str]) -> None:
         return
     found = {"mysql": {"vars": variables(read("cat /etc/apt/sources.list"), read(f"cat {_KEY}"))}}
     path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def write_redis(folder: Path) -> None:
+    """Write into an inventory what ``DBOPS_REDIS_FLAVOR`` asks for, and take back what not."""
+    path = folder / "zz_redis_flavor.yml"
+    flavor = os.environ.get(REDIS, "redis")
+    if flavor == "redis":
+        path.unlink(missing_ok=True)
+        return
+    path.write_text(json.dumps({"redis": {"vars": {"redis_flavor": flavor}}}) + "\n")
 
 
 def variables(sources: str, key: str) -> dict[str, Any]:

@@ -309,6 +309,8 @@ def _write_inventory(lab: Lab) -> None:
     for host in lab.hosts:
         lines += [f"    {host}:", f"      ansible_host: {lab.address(host)}"]
     (folder / "zz_addresses.yml").write_text("\n".join(lines) + "\n")
+    if "redis" in lab.engines:
+        flavors.write_redis(folder)
     if "mysql" in lab.engines:
         first = FLEETS["mysql"][0]
         flavors.write(folder, lambda line: inside(lab, first, "sh", "-c", line))

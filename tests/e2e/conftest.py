@@ -1,7 +1,9 @@
 """One lab for each engine's end-to-end tests: bare hosts, ``site.yml``, real data, a full backup.
 
-``DBOPS_KEEP_LAB=1`` leaves the labs up for the next run; ``DBOPS_LAB`` (``test``) begins their
-names and ``DBOPS_LAB_RELEASE`` chooses another release.
+Under molecule the fleet is the scenario's (``DBOPS_SCENARIO`` names the engine), provisioned
+already, and stays for it to destroy. Otherwise it is made here: ``DBOPS_KEEP_LAB=1`` leaves the
+labs up for the next run; ``DBOPS_LAB`` (``test``) begins their names and ``DBOPS_LAB_RELEASE``
+chooses another release.
 """
 
 from __future__ import annotations
@@ -20,6 +22,12 @@ from tests.e2e.hosts import Load, Site
 from tests.e2e.state import changes, state
 
 FleetOf = Callable[[str], Site]
+SCENARIO = os.environ.get("DBOPS_SCENARIO", "")
+
+
+def chosen(*names: str) -> list[str]:
+    """Return the engines out of ``names`` that are tested: the scenario's alone in a scenario."""
+    return [name for name in names if SCENARIO in ("", name)]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,8 +46,8 @@ def fleet_of() -> Iterator[FleetOf]:
 def fleets(name: str) -> Iterator[FleetOf]:
     """Give a function that returns an engine's fleet, whose lab's name begins with ``name``.
 
-    It is made at the first call and torn down at the end; one that cannot be made is not tried
-    again.
+    It is made at the first call and torn down at the end, unless it is molecule's; one that cannot
+    be made is not tried again.
     """
     release = os.environ.get("DBOPS_LAB_RELEASE", "bookworm")
     made: dict[str, Site] = {}
@@ -49,12 +57,15 @@ def fleets(name: str) -> Iterator[FleetOf]:
         if engine not in made:
             assert engine not in tried, f"{engine}'s fleet could not be made: see the first failure"
             tried.add(engine)
-            lab = Lab(f"{name}-{engine}", release, (engine,))
-            made[engine] = _filled(import_module(f"tests.e2e.{engine}.hosts").Site(lab))
+            lab = Lab(f"{'molecule' if SCENARIO else name}-{engine}", release, (engine,))
+            site: Site = import_module(f"tests.e2e.{engine}.hosts").Site(lab)
+            if not SCENARIO:
+                _provision(site)
+            made[engine] = _filled(site)
         return made[engine]
 
     yield get
-    if os.environ.get("DBOPS_KEEP_LAB") != "1":
+    if not SCENARIO and os.environ.get("DBOPS_KEEP_LAB") != "1":
         for engine in tried:
             fleet.down(Lab(f"{name}-{engine}", release, (engine,)))
 
@@ -86,10 +97,13 @@ def nothing_changes(site: Site) -> Iterator[None]:
     assert site.root(site.members[0], left) == ""
 
 
-def _filled(site: Site) -> Site:
+def _provision(site: Site) -> None:
     fleet.up(site.lab)
     play = site.run_play("site", ok=False)
     assert play.status == 0, f"site.yml failed on the way to the tests:\n{play.last_lines}"
+
+
+def _filled(site: Site) -> Site:
     site.heal()
     site.load()
     if not any(backup["kind"] == "full" for backup in site.backups()):

@@ -151,8 +151,9 @@ class Site(Fleet, ABC):
         # mitogen wants a host to be ready for it by then, and OpenSSH only to connect.
         patient = {"ANSIBLE_TIMEOUT": "60"} if strategy == "dbops_fast" else {}
         here = str(Path(sys.executable).parent)
+        own = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "MOLECULE_"))}
         return {
-            **os.environ,
+            **own,  # without what molecule tells its own plays
             "PATH": f"{here}:{os.environ['PATH']}",
             "ANSIBLE_CONFIG": str(fleet.CHECKOUT / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",

@@ -11,7 +11,7 @@ from typing import Any
 import pymysql
 import pytest
 
-LAB = Path(__file__).resolve().parents[3] / ".lab" / "molecule"
+LAB = Path(__file__).resolve().parents[3] / ".lab" / "molecule-mysql"
 testinfra_hosts = ["ansible://mysql_members"]
 
 

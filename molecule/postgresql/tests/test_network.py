@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-LAB = Path(__file__).resolve().parents[3] / ".lab" / "molecule"
+LAB = Path(__file__).resolve().parents[3] / ".lab" / "molecule-postgresql"
 testinfra_hosts = ["ansible://postgresql_members"]
 PORT = 5432
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-LAB = Path(__file__).resolve().parents[3] / ".lab" / "molecule"
+LAB = Path(__file__).resolve().parents[3] / ".lab" / "molecule-redis"
 testinfra_hosts = ["ansible://redis_members"]
 PORTS = (6379, 26379)
 

@@ -70,7 +70,7 @@ def test_nothing_is_written_outside_the_archive(site: Site, path: str) -> None:
 
 
 def test_a_stop_file_stops_neither_archiving_nor_backups(site: Site) -> None:
-    standby = site.standby()
+    standby = site.replica()
     try:
         for name in (CLUSTER, "all"):
             line = f"--raw repo-put run/pgbackrest/{name}.stop < /dev/null"

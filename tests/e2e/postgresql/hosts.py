@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -14,10 +16,12 @@ from lab import faults
 from lab.machine import LabError
 from tests.e2e import hosts
 from tests.e2e.hosts import wait
+from tests.e2e.same import site as same
 
 CLUSTER = PostgresqlFleet.cluster
 MEMBERS = PostgresqlFleet.members
-
+REPOSITORY = "/var/lib/pgbackrest"
+_HBA = "host all all 0.0.0.0/0 trust"
 
 _SERVER = """
 SELECT 'role', r.rolname, to_jsonb(r) - 'oid' FROM pg_authid r ORDER BY 2;
@@ -37,11 +41,34 @@ FROM pg_default_acl ORDER BY 2, 3, 4;
 """
 
 
-class Site(PostgresqlFleet, hosts.Site):
+class Site(PostgresqlFleet, same.Site):
     """The lab's PostgreSQL hosts."""
 
     controls = ("PG", 30)
     profiles = frozenset({"PG-15"})  # pgaudit is a profile, off by default
+    data = "/var/lib/postgresql/*/main"
+    program = "postgres"
+    ports = (5432, 8432)
+    told = (
+        f"-{_HBA}",
+        "-listen_addresses = '127.0.0.1'",
+        "/etc/dbops/targets/flights.json",
+        "pgbackrest-seal.timer",
+        "-role intruder: superuser yes",
+        "-role stranger: login yes",
+        "-role stranger: member of flights_owner",
+        "-role flights_writer: createdb yes",
+        "-role flights_writer: member of pg_write_all_data",
+        "-database flights: table flights.flights: DELETE to flights_writer",
+        "+database flights: database flights: CONNECT to flights_writer",
+    )
+    # Half way: the copy's folder is there and pgBackRest has not put its manifest into it.
+    tear = (
+        f"cd {REPOSITORY}/backup/{CLUSTER}; for i in $(seq 600); do "
+        "for d in 2*F; do [ -e $d/backup.manifest ] || { [ -d $d ] && break 2; }; done; "
+        "sleep 0.05; done; kill -9 $(pgrep -x pgbackrest; pgrep -f '[d]bops backup take'); "
+        "[ -e $d/backup.manifest ] || echo $d torn; systemctl restart pgbackrest-gate"
+    )
 
     def inside(self, host: str) -> str:
         """Return roles, settings and privileges of the server on ``host``."""
@@ -53,7 +80,12 @@ class Site(PostgresqlFleet, hosts.Site):
 
     def whole(self) -> bool:
         """Return whether there is one primary with its standby streaming from it."""
-        return self.streaming()
+        try:
+            primary = self.primary()
+        except (AssertionError, LabError):
+            return False
+        query = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+        return self.ask(primary, query, ok=False) == "1"
 
     def ask(self, host: str, query: str, ok: bool = True) -> str:
         """Return psql's answer to a query as the superuser of ``host``."""
@@ -66,23 +98,6 @@ class Site(PostgresqlFleet, hosts.Site):
         found = [host for host, state in states.items() if state == "f"]
         assert len(found) == 1, f"not exactly one primary: {states}"
         return found[0]
-
-    def standby(self) -> str:
-        """Return the other member."""
-        return next(host for host in MEMBERS if host != self.primary())
-
-    def streaming(self) -> bool:
-        """Return whether the cluster is whole: one primary with its standby streaming from it."""
-        try:
-            primary = self.primary()
-        except (AssertionError, LabError):
-            return False
-        query = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
-        return self.ask(primary, query, ok=False) == "1"
-
-    def wait_streaming(self, seconds: float = 60) -> None:
-        """Wait until the cluster is whole."""
-        wait(self.streaming, seconds, "one primary with a streaming standby")
 
     def wait_archived(self, seconds: float = 90) -> str:
         """Switch the log and wait until it is in the repository; return the segment's name."""
@@ -108,9 +123,8 @@ class Site(PostgresqlFleet, hosts.Site):
 
     def no_hole(self) -> None:
         """Assert that every segment since the oldest backup is in the archive."""
-        found = [one for one in self.checks("backup1") if one["name"] == "archived log has no hole"]
-        assert found
-        assert all(check["ok"] for check in found), found
+        assert any(one["name"] == "archived log has no hole" for one in self.checks("backup1"))
+        super().no_hole()
 
     def tree(self, under: str = "") -> dict[str, str]:
         """Return the SHA-256 of every file of the repository, or of what is ``under`` it."""
@@ -119,19 +133,117 @@ class Site(PostgresqlFleet, hosts.Site):
         ).splitlines()
         return {line[66:]: line[:64] for line in lines}
 
+    def store_log(self) -> None:
+        """Have everything that was written until now in the repository."""
+        self.wait_archived(120)
+
+    def switch_log(self) -> None:
+        """Let the primary begin a new segment."""
+        self.ask(self.primary(), "SELECT pg_switch_wal()")
+
+    @contextmanager
+    def small_repository(self) -> Iterator[str]:
+        """Have the repository on a small disk while the block runs; gives its folder."""
+        host = self.repository
+        used = int(self.root(host, f"du -sm {REPOSITORY} | cut -f1"))
+        running = "pgbackrest-gate.service pgbackrest-seal.timer"
+        self.root(host, f"systemctl stop {running} pgbackrest-seal.service")
+        with faults.small_disk(self.lab, host, REPOSITORY, used + 24):
+            self.root(host, f"systemctl start {running}")
+            try:
+                yield REPOSITORY
+            finally:
+                # What comes in while the files are carried back would be lost with the small disk.
+                faults.relieve(self.lab, host, REPOSITORY)
+                stop = f"systemctl stop {running} pgbackrest-seal.service"
+                self.root(host, f"{stop}; pkill -9 -x pgbackrest || true")
+        self.root(host, f"systemctl start {running}")
+
+    @contextmanager
+    def flipped(self) -> Iterator[str]:
+        """Flip one bit of the newest backup's largest file while the block runs; gives its name."""
+        folder = f"{REPOSITORY}/backup/{CLUSTER}/{self.fulls()[-1]}"
+        files = f"find {folder} -type f -path '*/pg_data/*' -printf '%s %p\\n' | sort -n | tail -1"
+        file = self.root(self.repository, files).split()[-1]
+        with same.bit_flipped(self, self.repository, file):
+            yield file.split("/pg_data/")[1].removesuffix(".zst")
+
+    @contextmanager
+    def lossless(self) -> Iterator[None]:
+        """Let commits wait for the standby while the block runs."""
+        self._synchronous(True)
+        try:
+            yield
+        finally:
+            self.heal()
+            self._synchronous(False)
+
+    def _synchronous(self, wanted: bool) -> None:
+        extra = ("-e", "postgresql_synchronous=true") if wanted else ()
+        self.run_play("provision", "--limit", "postgresql_members", *extra)
+        query = "SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')"
+        told = f"synchronous is {wanted}"
+        wait(lambda: self.ask(self.primary(), query) == str(int(wanted)), 20, told)
+
+    def promote(self, dead: str) -> None:
+        """Have the other member take writes after the host ``dead`` has gone."""
+        other = next(host for host in MEMBERS if host != dead)
+        self.ask(other, "SELECT pg_promote(true, 60)")
+
+    def rejoin(self, host: str) -> None:
+        """Let a former primary follow, which came back open and may have written by then."""
+        refused = self.run_play("secure", ok=False)
+        assert refused.status != 0
+        assert "Split brain" in refused.said
+        self.server(host, "stop")
+        self.run_play("replicate", "-e", f"postgresql_replicate_rejoin={host}")
+
+    def drift(self) -> None:
+        """Change settings, rules, roles, privileges, units and files by hand, on every host."""
+        primary, replica = self.primary(), self.replica()
+        config = self.settings(replica)["options"]["config_dir"]
+        self.root(replica, f"sed -i \"s/^listen_addresses.*/listen_addresses = '127.0.0.1'/\" "
+                  f"{config}/postgresql.conf")  # fmt: skip
+        self.root(primary, f"echo '{_HBA}' >> {config}/pg_hba.conf")
+        self.root(self.drill, f"chmod 0644 /etc/dbops/targets/{CLUSTER}.json")
+        self.root(self.repository, "systemctl disable --now pgbackrest-seal.timer")
+        for statement in (
+            "CREATE ROLE intruder LOGIN SUPERUSER",
+            "ALTER ROLE flights_writer CREATEDB",
+            "GRANT pg_write_all_data TO flights_writer",
+            "CREATE ROLE stranger LOGIN PASSWORD 'strange' IN ROLE flights_owner",
+            "REVOKE CONNECT ON DATABASE flights FROM flights_writer",
+        ):
+            self.ask(primary, statement)
+        self.root(primary, "cd /; runuser -u postgres -- psql -Xqc "
+                  "'GRANT DELETE ON flights.flights TO flights_writer' flights")  # fmt: skip
+
+    def forget(self) -> None:
+        """Remove the roles that the drift made, which ``secure`` only disarms."""
+        for role in ("intruder", "stranger"):
+            self.ask(self.primary(), f"DROP ROLE IF EXISTS {role}")
+
+    def armed(self) -> str:
+        """Return which roles made by hand may still log in or are superusers."""
+        return self.ask(
+            self.primary(),
+            "SELECT rolname FROM pg_roles WHERE rolname IN ('intruder', 'stranger') "
+            "AND (rolcanlogin OR rolsuper)",
+        )
+
     def heal(self) -> None:
         """Make the cluster whole again after a test that broke it."""
-        if self.streaming():
+        if self.whole():
             return
         running = self.powered()
         for host in self.hosts:
             if host not in running:
                 faults.start(self.lab, host)
         try:
-            wait(self.streaming, 10, "the cluster")
+            wait(self.whole, 10, "the cluster")
         except AssertionError:
             self._rebuild()
-        self.wait_streaming()
+        self.wait_whole()
 
     def _rebuild(self) -> None:
         try:

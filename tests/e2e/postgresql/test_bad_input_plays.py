@@ -36,4 +36,4 @@ def test_a_bad_variable(
     file.write_text(json.dumps(extra))
     done = on_controller(site, "play", verb, "-i", str(site.inventory), "-e", f"@{file}")
     refused(last(done), status, *names)
-    assert site.streaming()
+    assert site.whole()

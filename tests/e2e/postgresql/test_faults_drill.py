@@ -1,11 +1,9 @@
-"""Drills: proven with production away, alone in their namespace, red whenever they should be."""
+"""Drills: killed, and red for each bit, row and version that is not what it should be."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -14,6 +12,7 @@ from psycopg import sql
 
 from tests.e2e.hosts import wait
 from tests.e2e.postgresql.hosts import CLUSTER, Load, Site
+from tests.e2e.same.site import bit_flipped
 
 _SCRATCH = f"/var/lib/dbops/{CLUSTER}/scratch"
 # Whatever works in the scratch data: a cell's processes have other numbers inside.
@@ -40,34 +39,6 @@ def _red(site: Site, status: int = 6) -> tuple[str, dict[str, Any]]:
     return " ".join(done.stderr.split()), record
 
 
-def test_what_a_drill_restores_cannot_reach_production(whole: Site) -> None:
-    addresses = [(host, whole.lab.address(host)) for host in ("pg1", "pg2", "backup1")]
-    ports = {"pg1": 5432, "pg2": 5432, "backup1": 8432}
-    probes = "; ".join(
-        f"timeout 2 bash -c '</dev/tcp/{address}/{ports[host]}' 2>/dev/null && echo {host}"
-        for host, address in addresses
-    )
-    outside = whole.root("drill1", f"{probes}; true").split()
-    assert outside == ["pg1", "pg2", "backup1"], "the probe itself does not work"
-    running = whole.start("drill1", "drill", "run")
-    outer = whole.root("drill1", "readlink /proc/self/ns/net /proc/self/ns/pid").split()
-    inside = whole.root(
-        "drill1",
-        f"for i in $(seq 600); do pid=$({_SERVERS} | head -1); "
-        f'[ -n "$pid" ] && [ -e {_SCRATCH}/data/postmaster.pid ] && break; sleep 0.05; done; '
-        "kill -STOP $pid; readlink /proc/$pid/ns/net /proc/$pid/ns/pid; stat -c %U /proc/$pid; "
-        "ls /proc/$pid/root/etc/dbops /proc/$pid/root/root 2>/dev/null; "
-        "nsenter --net=/proc/$pid/ns/net cat /proc/self/net/dev | grep : | cut -d: -f1; "
-        f'nsenter --net=/proc/$pid/ns/net bash -c "{probes}; true"; kill -CONT $pid',
-    ).split()
-    assert running.wait(180) == 0
-    assert inside[0].startswith("net:["), inside
-    assert inside[1].startswith("pid:["), inside
-    assert not set(inside[:2]) & set(outer)
-    assert inside[2] == "dbops-drill"
-    assert inside[3:] == ["lo"], f"the restored server sees or reaches {inside[3:]}"
-
-
 def test_a_killed_drill_leaves_no_server_and_the_next_one_its_place(whole: Site) -> None:
     whole.root(
         "drill1",
@@ -81,48 +52,27 @@ def test_a_killed_drill_leaves_no_server_and_the_next_one_its_place(whole: Site)
     assert whole.root("drill1", f"ls -d {_SCRATCH} 2>/dev/null || echo gone", ok=False) == "gone"
 
 
-@contextmanager
-def _flipped(site: Site, file: str) -> Iterator[None]:
-    """Flip one bit in the middle of a file of the repository."""
-    script = (
-        "import sys; f = open(sys.argv[1], 'r+b'); f.seek(0, 2); p = f.tell() // 2; f.seek(p); "
-        "b = f.read(1); f.seek(p); f.write(bytes([b[0] ^ 4]))"
-    )
-    keep = f"touch -r {file} /run/kept.time"
-    flip = f'python3 -c "{script}" {file}; touch -r /run/kept.time {file}'
-    site.root("backup1", f"{keep}; {flip}")
-    try:
-        yield
-    finally:
-        site.root("backup1", flip)
-
-
 def _files(words: str) -> set[str]:
     return {name.removesuffix(".zst") for name in re.findall(r"pg_data/[\w/.]+\w", words)}
 
 
-def test_one_flipped_bit_in_a_backup_is_found_and_named(load: Load) -> None:
+def test_one_flipped_bit_in_a_bundle_is_found_and_named(load: Load) -> None:
     site = load.site
     site.take("full")
     label = site.backups()[-1]["backup_id"]
     largest = (
-        f"find {_BACKUPS}/{label} -type f -path '*{{}}*' -printf '%s %p\\n' | sort -n | tail -1"
+        f"find {_BACKUPS}/{label} -type f -path '*/bundle/*' -printf '%s %p\\n' | sort -n | tail -1"
     )
-    for part in ("/bundle/", "/pg_data/"):
-        file = site.root("backup1", largest.replace("{}", part)).split()[-1]
-        with _flipped(site, file):
-            verified = site.dbops("backup1", "backup", "verify", ok=False)
-            said, _ = _red(site)
-        for words in (verified.said, said):
-            assert label in words, words
-            assert "pg_data/" in words, words
-        assert verified.status == 6
-        damaged = _files(verified.said)
-        assert damaged & _files(said), (damaged, said)
-        if part == "/pg_data/":
-            name = file.split("/pg_data/")[1].removesuffix(".zst")
-            assert name in verified.said
-            assert name in said
+    file = site.root("backup1", largest).split()[-1]
+    with bit_flipped(site, "backup1", file):
+        verified = site.dbops("backup1", "backup", "verify", ok=False)
+        said, _ = _red(site)
+    for words in (verified.said, said):
+        assert label in words, words
+        assert "pg_data/" in words, words
+    assert verified.status == 6
+    damaged = _files(verified.said)
+    assert damaged & _files(said), (damaged, said)
     assert site.dbops("backup1", "backup", "verify").status == 0
     site.dbops("drill1", "drill", "run")
 
@@ -137,7 +87,7 @@ def test_one_flipped_bit_in_the_log_is_found_and_named(load: Load) -> None:
         load.more(50)
     site.wait_archived()
     file = site.root("backup1", f"ls {_REPOSITORY}/archive/{CLUSTER}/*/*/{segment}-*")
-    with _flipped(site, file):
+    with bit_flipped(site, "backup1", file):
         verified = site.dbops("backup1", "backup", "verify", ok=False)
         said, _ = _red(site)
     assert verified.status == 6
@@ -198,7 +148,7 @@ def _tables(manifest: dict[str, Any]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("host", ["standby", "drill1"])
 def test_a_backup_of_a_newer_major_version_is_refused(whole: Site, host: str) -> None:
     """No second major version is at hand: the target's programs say that they are an older one."""
-    name = whole.standby() if host == "standby" else host
+    name = whole.replica() if host == "standby" else host
     target = whole.settings(name)
     older = str(int(target["version"]) - 1)
     real = target["options"]["bin_dir"]
@@ -227,6 +177,6 @@ def test_a_backup_of_a_newer_major_version_is_refused(whole: Site, host: str) ->
     assert f"PostgreSQL {target['version']}" in done.said
     assert older in done.said
     assert "Traceback" not in done.said
-    whole.wait_streaming()
+    whole.wait_whole()
     assert whole.root(name, f"ls -d {_SCRATCH} 2>/dev/null || echo gone", ok=False) == "gone"
     wait(lambda: whole.ask(whole.primary(), "SELECT 1") == "1", 10, "the cluster")

@@ -45,7 +45,7 @@ def test_a_hole_in_the_log_is_named_and_the_data_stays(load: Load) -> None:
         )
         assert play.status != 0
         assert middle in play.said
-        assert site.streaming(), "a restore that cannot be done has stopped the cluster"
+        assert site.whole(), "a restore that cannot be done has stopped the cluster"
         load.nothing_lost()
         verified = site.dbops("backup1", "backup", "verify", ok=False)
         assert verified.status == 6
@@ -69,6 +69,6 @@ def test_a_hole_in_the_log_is_named_and_the_data_stays(load: Load) -> None:
 
     site.server(primary, "stop")
     site.run_play("restore", *_CONFIRM, "-e", f"postgresql_restore_to={primary}")
-    site.wait_streaming()
+    site.wait_whole()
     load.nothing_lost()
     site.dbops(primary, "restore", "discard", "--confirm", CLUSTER)

@@ -64,7 +64,7 @@ def test_every_host_answers_with_the_same_labels(whole: Site) -> None:
 
 
 def test_members_tell_role_lag_and_the_end_of_their_certificate(whole: Site) -> None:
-    roles = {whole.primary(): "primary", whole.standby(): "replica"}
+    roles = {whole.primary(): "primary", whole.replica(): "replica"}
     for host, role in roles.items():
         page = _scrape(whole, host)
         assert page.value("dbops_role", role=role) == 1
@@ -118,7 +118,7 @@ def test_the_drill_host_tells_of_its_last_drill(whole: Site) -> None:
 
 
 def test_a_frozen_server_is_down_within_the_time_of_a_scrape(whole: Site) -> None:
-    standby = whole.standby()
+    standby = whole.replica()
     assert _scrape(whole, standby).value("dbops_up") == 1
     postmaster = "$(head -1 /var/lib/postgresql/*/main/postmaster.pid)"
     whole.root(standby, f"kill -STOP {postmaster}")

@@ -118,7 +118,7 @@ def _everything(site: Site, seen: Seen) -> None:
 
     confirm = ("-e", f"dbops_confirm={CLUSTER}")
     seen.outputs["restore"] = site.run_play("restore", *confirm, *_LOUD).output
-    site.wait_streaming()
+    site.wait_whole()
     _log_in(site)
     for host in site.hosts:
         seen.outputs[f"check on {host}"] = site.dbops(host, "check", ok=False).said

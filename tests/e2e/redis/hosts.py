@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from pathlib import Path
@@ -14,22 +15,42 @@ from lab import faults
 from lab.machine import LabError
 from tests.e2e import hosts
 from tests.e2e.hosts import wait
+from tests.e2e.restic import site as restic
 
+FLAVOR = os.environ.get("DBOPS_REDIS_FLAVOR", "redis")
 CLUSTER = RedisFleet.cluster
 MEMBERS = RedisFleet.members
 SECRETS = f"/etc/dbops/secrets/redis-{CLUSTER}"
-
+FOLDER = f"/etc/dbops-redis/{CLUSTER}"
+_TIMER = f"dbops-backup-{CLUSTER}@log.timer"
 
 # Of 336,776 flights, which the demo has: each backup, restart and proof here reads every key.
 ROWS = redis_data.rows(most=50_000)
 
 
-class Site(RedisFleet, hosts.Site):
-    """The lab's Redis hosts."""
+class Site(RedisFleet, restic.Site):
+    """The lab's Redis hosts, or Valkey's."""
 
     controls = ("RD", 25)
     rows = ROWS
     profiles = frozenset({"RD-21"})  # a container's kernel is the machine's
+    data = f"/var/lib/{FLAVOR}/{CLUSTER}"
+    program = f"{FLAVOR}-server"
+    ports = (6379, 22)
+    held = frozenset({f"{FOLDER}/rejoin.json", f"{FOLDER}/secret.conf"})
+    told = (
+        "-maxmemory 52428800",
+        "-user rogue on nopass ~* +@all",
+        "-user evil on nopass ~* +@all",
+        '-maxmemory-policy "allkeys-lru"',
+        "-down-after-milliseconds 99999",
+        f"/etc/dbops/targets/{CLUSTER}.json",
+        _TIMER,
+    )
+    tear = (
+        "for i in $(seq 600); do pids=$(pgrep -x restic) && break; sleep 0.02; done; "
+        "kill -9 $pids $(pgrep -f '[d]bops backup take'); [ -z \"$pids\" ] || echo torn"
+    )
 
     def ask(self, host: str, *words: str, ok: bool = True) -> str:
         """Return the answer of the server of ``host`` to its administrator."""
@@ -48,7 +69,7 @@ class Site(RedisFleet, hosts.Site):
     def _call(
         self, host: str, socket: str, user: str, password_file: str, *words: str, ok: bool
     ) -> str:
-        line = shlex.join(["redis-cli", "-s", socket, "--user", user, *words])
+        line = shlex.join([f"{FLAVOR}-cli", "-s", socket, "--user", user, *words])
         return self.root(host, f"REDISCLI_AUTH=$(cat {password_file}) {line}", ok=ok)
 
     def inside(self, host: str) -> str:
@@ -68,10 +89,6 @@ class Site(RedisFleet, hosts.Site):
         found = [host for host, state in states.items() if state == "master"]
         assert len(found) == 1, f"not exactly one primary: {states}"
         return found[0]
-
-    def replica(self) -> str:
-        """Return the other member."""
-        return next(host for host in MEMBERS if host != self.primary())
 
     def named(self) -> set[str]:
         """Return the members that the Sentinels name as primary."""
@@ -101,10 +118,6 @@ class Site(RedisFleet, hosts.Site):
             and quorum.startswith("OK 3")
         )
 
-    def wait_whole(self, seconds: float = 90) -> None:
-        """Wait until the cluster is whole."""
-        wait(self.whole, seconds, "one primary that all follow and the Sentinels agree on")
-
     def take(self, kind: str = "full", ok: bool = True) -> hosts.Done:
         """Take a backup on the repository host; the timer's own is waited for unless not ``ok``.
 
@@ -121,6 +134,24 @@ class Site(RedisFleet, hosts.Site):
     def store_log(self) -> None:
         """Store what was written until now, as the timer does each minute."""
         self.take("log")
+
+    def promote(self, dead: str) -> None:
+        """See the Sentinels make the other member the primary."""
+        other = {host for host in MEMBERS if host != dead}
+        wait(lambda: self.named() - {""} == other, 60, "the failover")
+
+    def drift(self) -> None:
+        """Change settings, accounts, units and files by hand, on every host."""
+        primary, replica = self.primary(), self.replica()
+        # Of the replica, which ignores it: the primary would refuse the client's writes.
+        self.ask(replica, "CONFIG", "SET", "maxmemory", "50mb")
+        self.ask(primary, "ACL", "SETUSER", "rogue", "on", "nopass", "~*", "+@all")
+        self.ask(primary, "ACL", "SETUSER", "flights_writer", ">hackedhackedhacked", "+flushall")
+        self.root(replica, f"echo 'user evil on nopass ~* +@all' >> {FOLDER}/users.acl")
+        self.root(replica, f"sed -i s/noeviction/allkeys-lru/ {FOLDER}/server.conf")
+        self.root(self.drill, f"chmod 0644 /etc/dbops/targets/{CLUSTER}.json")
+        self.root(self.repository, f"systemctl disable --now {_TIMER}")
+        self.sentinel(primary, "SENTINEL", "SET", CLUSTER, "down-after-milliseconds", "99999")
 
     def heal(self) -> None:
         """Make the cluster whole again after a test that broke it."""

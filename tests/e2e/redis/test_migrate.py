@@ -114,6 +114,11 @@ def test_there_and_back_loses_nothing(two: Site, tmp_path: Path) -> None:
 
 
 def test_from_redis_to_valkey_for_good(valkey: Site, tmp_path: Path) -> None:
+    if valkey.lab.release != "bookworm":  # with Redis 8.0, whose files Valkey cannot read
+        refused = migrate(valkey, "start", ok=False)
+        assert refused.status != 0
+        assert "cannot read" in refused.said
+        return
     load = valkey.writer(tmp_path / "ledger.txt")
     left, keys = valkey.primary(), _ask(valkey, valkey.primary(), CLUSTER, "DBSIZE")
     with load.running():

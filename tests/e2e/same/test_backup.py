@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.e2e.hosts import Load, Site, wait
+from tests.e2e.hosts import Load, wait
+from tests.e2e.same.site import Site
 
 
 def test_of_two_backups_at_once_the_second_ends_with_status_8(whole: Site) -> None:
@@ -19,8 +20,7 @@ def test_of_two_backups_at_once_the_second_ends_with_status_8(whole: Site) -> No
     assert len([one for one in after if one not in before]) == 1
 
 
-def test_a_full_and_a_log_backup_are_taken_while_clients_write(load: Load) -> None:
-    site = load.site
+def test_a_full_and_a_log_backup_are_taken_under_load(site: Site, load: Load) -> None:
     with load.running():
         load.more(50)
         site.take("full")

@@ -1,4 +1,4 @@
-"""Drills: proven with production away, and red without isolation."""
+"""Drills: proven with production away, cut off from it, and red without isolation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lab import faults
-from tests.e2e.hosts import Load, Site
+from tests.e2e.hosts import Load
+from tests.e2e.same.site import Site
 
 
 def _last(site: Site) -> dict[str, Any]:
@@ -20,8 +21,7 @@ def _scratch_is_gone(site: Site) -> bool:
     return site.root(site.drill, f"ls -d {path} 2>/dev/null || echo gone", ok=False) == "gone"
 
 
-def test_a_drill_needs_no_production_host(load: Load) -> None:
-    site = load.site
+def test_a_drill_needs_no_production_host(site: Site, load: Load) -> None:
     with load.running():
         load.more(50)
         site.take("full")
@@ -39,6 +39,33 @@ def test_a_drill_needs_no_production_host(load: Load) -> None:
     assert 0 < record["rto_seconds"] <= record["rto_objective_seconds"]
     assert _scratch_is_gone(site)
     site.heal()
+
+
+def test_what_a_drill_restores_cannot_reach_production(whole: Site) -> None:
+    member, repository = whole.ports
+    ports = {**dict.fromkeys(whole.members, member), whole.repository: repository}
+    probes = "; ".join(
+        f"timeout 2 bash -c '</dev/tcp/{whole.lab.address(host)}/{port}' 2>/dev/null && echo {host}"
+        for host, port in ports.items()
+    )
+    assert whole.root(whole.drill, f"{probes}; true").split() == [*ports], "the probe is broken"
+    outer = whole.root(whole.drill, "readlink /proc/self/ns/net /proc/self/ns/pid").split()
+    running = whole.start(whole.drill, "drill", "run")
+    inside = whole.root(
+        whole.drill,
+        f"for i in $(seq 1200); do pid=$(pgrep -u dbops-drill -x {whole.program} | head -1); "
+        '[ -n "$pid" ] && kill -STOP $pid && break; sleep 0.05; done; '
+        "readlink /proc/$pid/ns/net /proc/$pid/ns/pid; stat -c %U /proc/$pid; "
+        "ls /proc/$pid/root/etc/dbops /proc/$pid/root/root 2>/dev/null; "
+        "nsenter --net=/proc/$pid/ns/net cat /proc/self/net/dev | grep : | cut -d: -f1; "
+        f'nsenter --net=/proc/$pid/ns/net bash -c "{probes}; true"; kill -CONT $pid',
+    ).split()
+    assert running.wait(180) == 0
+    assert inside[0].startswith("net:["), inside
+    assert inside[1].startswith("pid:["), inside
+    assert not set(inside[:2]) & set(outer)
+    assert inside[2] == "dbops-drill"
+    assert inside[3:] == ["lo"], f"the restored server sees or reaches {inside[3:]}"
 
 
 _FAKES = {
