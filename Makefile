@@ -6,7 +6,10 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Each of Ansible's processes loads the plugins: it should find them compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-attacks check bench lab-up lab-down lab-clean docs
+# The slowest first; "make check-mypy" runs one of them.
+CHECKS := check-ansible-lint check-pytest check-mypy check-lint-imports check-yamllint check-ruff
+
+.PHONY: help demo test test-engine test-all test-attacks check $(CHECKS) bench lab-up lab-down lab-clean docs
 .DEFAULT_GOAL := help
 COMMA := ,
 
@@ -21,22 +24,39 @@ help:  ## Print this help
 demo: .venv/.stamp  ## Provision, fill, back up, destroy, restore and prove on this machine (ENGINES="postgresql …", else all)
 	@$(PYTHON) -m demo $(subst $(COMMA), ,$(ENGINES))
 
-test: .venv/.stamp check  ## Every check and every test, on real servers
-	@lab/servers.sh
-	@$(PYTHON) -m pytest tests/e2e tests/integration -n $(or $(WORKERS),3) --dist loadscope -ra
-	@molecule test --all
+test: .venv/.stamp  ## Every check, and every engine on real hosts; what it leaves out: make test-all
+	@$(PYTHON) -m tests.run
+
+test-engine: .venv/.stamp  ## Everything about one engine (ENGINE=redis), on the release that "make test" has not (RELEASE=…)
+	@$(PYTHON) -m tests.run --engine $(or $(ENGINE),"") $(addprefix --release=,$(RELEASE))
+
+test-all: .venv/.stamp  ## Everything about every engine, and the attacks: hours
+	@$(PYTHON) -m tests.run --all
 
 test-attacks: .venv/.stamp  ## Every attack that SECURITY.md tells of, on hosts of its own; "make test" leaves these out (ENGINES="postgresql …")
-	@$(PYTHON) -m pytest $(or $(addprefix tests/attacks/,$(subst $(COMMA), ,$(ENGINES))),tests/attacks) -n $(or $(WORKERS),3) --dist loadscope -ra
+	@$(PYTHON) -m pytest $(or $(addprefix tests/attacks/,$(subst $(COMMA), ,$(ENGINES))),tests/attacks) -n $(or $(WORKERS),2) --dist loadscope -ra
 
-check: .venv/.stamp  ## Lint, types, unit and contract tests; no server needed
+check: .venv/.stamp  ## Lint, types, unit and contract tests, side by side; no server needed
+	@$(MAKE) --no-print-directory --keep-going --output-sync=target --jobs=$(or $(WORKERS),2) $(CHECKS)
+
+check-ansible-lint: .venv/.stamp
+	@ansible-lint --strict --offline
+
+check-pytest: .venv/.stamp
+	@$(PYTHON) -m pytest tests -m "unit or contract" -q -ra
+
+check-mypy: .venv/.stamp
+	@mypy
+
+check-lint-imports: .venv/.stamp
+	@lint-imports
+
+check-yamllint: .venv/.stamp
+	@yamllint --strict .
+
+check-ruff: .venv/.stamp
 	@ruff check .
 	@ruff format --check .
-	@mypy
-	@lint-imports
-	@yamllint --strict .
-	@ansible-lint --strict --offline
-	@$(PYTHON) -m pytest tests -m "unit or contract" -q -ra
 
 bench: .venv/.stamp  ## Measure against the bare tools; writes benchmarks/results/
 	@$(PYTHON) -m benchmarks
