@@ -34,6 +34,7 @@ REVOKE EVENT ON flights.* FROM flights_owner@'10.117.%';
 """
 ARMED = """
 SELECT User FROM mysql.global_priv WHERE User IN ('intruder', 'stranger')
-AND NOT (JSON_VALUE(Priv, '$.account_locked') = 1 AND JSON_VALUE(Priv, '$.access') = 0)
+AND (COALESCE(JSON_VALUE(Priv, '$.account_locked'), 0) <> 1
+OR COALESCE(JSON_VALUE(Priv, '$.access'), 1) <> 0)
 """
 REMOVE = "DROP USER IF EXISTS intruder@'%', stranger@'10.%'; DROP ROLE IF EXISTS pirates"

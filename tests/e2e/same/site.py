@@ -98,11 +98,16 @@ class Site(hosts.Site):
         former = self.pid(host)
         assert former != "0", f"no server runs on {host}"
         self.root(host, f"kill -9 {former}")
-        wait(lambda: self.pid(host) != former, 30, f"the server on {host} is gone", 0.2)
         service = self.settings(host)["options"]["service"]
-        if self.root(host, f"systemctl is-failed {service} || true", ok=False) == "failed":
-            self.server(host, "start")
-        wait(lambda: self.pid(host) not in ("0", former), 60, f"the server on {host} is back")
+
+        def back() -> bool:
+            # Not every unit starts its server again by itself.
+            state = self.root(host, f"systemctl is-failed {service} || true", ok=False)
+            if state == "failed":
+                self.server(host, "start")
+            return self.pid(host) not in ("0", former)
+
+        wait(back, 60, f"the server on {host} is back")
 
     def lossless(self) -> AbstractContextManager[None]:
         """Let no write be acknowledged that the replica lacks, where the engine can do that."""

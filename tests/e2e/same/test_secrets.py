@@ -22,7 +22,7 @@ def _secrets(site: Site) -> set[str]:
 def test_a_password_that_is_changed_and_used_is_seen_nowhere(whole: Site, tmp_path: Path) -> None:
     words = _secrets(whole)
     file = next(whole.secrets.glob("*flights_writer"))
-    file.write_text(f"canary{secrets.token_hex(12)}\n")
+    file.write_text(f"canary{secrets.token_hex(16)}\n")
     words |= _secrets(whole)
     said: list[str] = []
     with spying.watching(tmp_path) as lines:
