@@ -49,6 +49,7 @@ class Site(PostgresqlFleet, same.Site):
     data = "/var/lib/postgresql/*/main"
     program = "postgres"
     ports = (5432, 8432)
+    alone = False  # a commit waits for the standby, whoever is primary
     told = (
         f"-{_HBA}",
         "-listen_addresses = '127.0.0.1'",

@@ -21,7 +21,8 @@ class Site(hosts.Site):
     repository listen on, ``program`` the server's name, also inside a drill's cell. ``held`` are
     the files with a password in plain that the server's own group may read. ``told`` is what
     ``--check --diff`` says of :meth:`drift`. ``tear`` is a shell script for the repository host
-    that waits until a full backup is half way, kills it and prints ``torn``.
+    that waits until a full backup is half way, kills it and prints ``torn``. ``alone`` tells
+    whether a member without its replica takes writes while :meth:`lossless` is in force.
     """
 
     data: str = ""
@@ -30,6 +31,7 @@ class Site(hosts.Site):
     held: frozenset[str] = frozenset()
     told: tuple[str, ...] = ()
     tear: str = ""
+    alone: bool = True
 
     def replica(self) -> str:
         """Return the other member."""
