@@ -19,8 +19,10 @@ _TABLES = (
 )
 _FINE = ("status", "note", "info")
 _CONFIGURATION = {
+    # The plugin is what the role makes accounts with; others are in the data, by INSTALL SONAME.
     MARIADB.name: """[mysqld]
 init-file = {first}
+plugin-load-add = auth_ed25519
 gtid-strict-mode = 1
 log-slave-updates = 1
 innodb-buffer-pool-size = {memory}

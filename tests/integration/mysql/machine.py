@@ -35,6 +35,7 @@ binlog-format = ROW
 innodb-buffer-pool-size = 64M
 innodb-log-file-size = 32M
 innodb-flush-log-at-trx-commit = 2
+plugin-load-add = auth_ed25519
 port = {port}
 bind-address = 127.0.0.1
 {more}

@@ -55,6 +55,22 @@ def test_a_sound_backup_is_proven(site: Site, drill: Target) -> None:
     assert not Path(site.folder / "scratch").exists()
 
 
+def test_accounts_made_and_altered_after_the_backup_are_replayed(
+    site: Site, drill: Target
+) -> None:
+    ed25519 = "ed25519 USING PASSWORD('changed-by-hand')"
+    with site.following():
+        site.take()
+        site.member.run(
+            f"CREATE USER late@'%' IDENTIFIED VIA {ed25519}",
+            f"ALTER USER late@'%' IDENTIFIED VIA unix_socket OR {ed25519}",
+        )
+        site.beat()
+        site.take("log")
+    result = run(drill)
+    assert result.proven, result.reason
+
+
 def test_log_that_comes_while_the_catalogue_is_read_is_not_from_the_future(
     site: Site, drill: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
