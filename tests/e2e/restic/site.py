@@ -38,8 +38,11 @@ class Site(same.Site):
 
     @contextmanager
     def flipped(self) -> Iterator[str]:
-        """Flip one bit of the largest pack while the block runs; gives the start of its name."""
-        packs = f"find {self.home}/restic/data -type f -printf '%s %p\\n' | sort -n | tail -1"
-        file = self.root(self.repository, packs).split()[-1]
+        """Flip one bit of the newest pack of some size while the block runs; gives its name.
+
+        The largest may be that of a backup which has expired and is not swept yet.
+        """
+        packs = f"find {self.home}/restic/data -type f -size +200k -printf '%T@ %p\\n'"
+        file = self.root(self.repository, f"{packs} | sort -n | tail -1").split()[-1]
         with same.bit_flipped(self, self.repository, file):
             yield file.rsplit("/", 1)[1][:8]
