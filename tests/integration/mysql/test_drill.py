@@ -55,9 +55,7 @@ def test_a_sound_backup_is_proven(site: Site, drill: Target) -> None:
     assert not Path(site.folder / "scratch").exists()
 
 
-def test_accounts_made_and_altered_after_the_backup_are_replayed(
-    site: Site, drill: Target
-) -> None:
+def test_accounts_made_and_altered_after_the_backup_are_replayed(site: Site, drill: Target) -> None:
     ed25519 = "ed25519 USING PASSWORD('changed-by-hand')"
     with site.following():
         site.take()
