@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 from dbops.contract import (
     Backup,
@@ -18,8 +19,6 @@ from dbops.contract import (
     Control,
     DrillRequest,
     DrillResult,
-    DrillStep,
-    DrillTable,
     Engine,
     MigratedDatabase,
     MigrateStep,
@@ -30,6 +29,8 @@ from dbops.contract import (
     Sample,
     VerifyResult,
 )
+from dbops.drill.isolation import Cell
+from dbops.drill.run import Newest, Supply, Trial, run
 from dbops.errors import ConfigError
 from dbops.manifest import DatabaseFingerprint, Fingerprint, Kind, Manifest, TableFingerprint
 from dbops.runner import Action, Command, Plan
@@ -138,25 +139,59 @@ def fingerprint(target: Target, progress: Progress) -> Sequence[Fingerprint]:
     ]
 
 
-def run_drill(target: Target, request: DrillRequest, progress: Progress) -> DrillResult:
-    ok = not target.options.get("broken")
-    progress("restoring")
-    return DrillResult(
-        engine="fake",
-        cluster=target.cluster,
-        backup_id=request.backup_id or "B1",
-        started_at=NOON,
-        finished_at=LATER,
-        proven=ok,
-        reason="" if ok else "app public.t: 7 rows expected, 6 found",
-        rpo_seconds=2.0,
-        rto_seconds=20.0,
-        rpo_objective_seconds=target.objectives.rpo_seconds,
-        rto_objective_seconds=target.objectives.rto_seconds,
-        bytes_restored=4096,
-        steps=(DrillStep("restore", ok, 1.0),),
-        tables=(DrillTable("app", "public.t", 7, 7 if ok else 6, ok),),
+class Open(Cell):
+    """A cell that is none: nothing is started in it."""
+
+    def prove(self) -> str:
+        return "nothing runs"
+
+
+def trial(target: Target) -> Trial[Manifest]:
+    """Return the answers to a drill, all good; its scratch folder is real."""
+    scratch = target.state_dir / "scratch"
+    manifest = _manifest(target, "full", tuple(fingerprint(target, lambda text: None)))
+
+    def known(backup_id: str | None) -> str:
+        if backup_id not in {None, "B1"}:
+            raise ConfigError(f"No backup {backup_id!r} in the catalogue (newest: B1).")
+        return "B1"
+
+    def choose(backup_id: str) -> Supply[Manifest]:
+        known_at = LATER + timedelta(seconds=2)
+        return Supply("no log", manifest.fingerprints, 4096, known_at, manifest)
+
+    def ready(way: Manifest) -> None:
+        scratch.mkdir(parents=True)
+        (scratch / ".dbops-scratch").touch()
+
+    @contextmanager
+    def to_point(way: Manifest, expected: Fingerprint, progress: Progress) -> Iterator[str]:
+        yield expected.point
+
+    def content(
+        way: Manifest, expected: Fingerprint, progress: Progress
+    ) -> tuple[Fingerprint, Fingerprint]:
+        rows = 6 if target.options.get("broken") else 7
+        altered = target.model_copy(update={"options": {**target.options, "rows": rows}})
+        return expected, fingerprint(altered, progress)[0]
+
+    return Trial(
+        cell=Open("nobody", (), scratch),
+        algorithms=("fake-1",),
+        known=known,
+        choose=choose,
+        ready=ready,
+        fill=(("restore", lambda way, progress: 4096), ("log", lambda way, progress: "no gap")),
+        to_point=to_point,
+        content=content,
+        newest=lambda way, progress: Newest("up to 2", lambda: LATER),
+        proofs=(("pages", lambda: "1 page"),),
+        end=lambda: None,
     )
+
+
+def run_drill(target: Target, request: DrillRequest, progress: Progress) -> DrillResult:
+    return run(target, request, progress, trial(target))
 
 
 def heartbeat(target: Target, stop: Callable[[], bool]) -> None:

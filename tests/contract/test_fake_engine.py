@@ -116,7 +116,7 @@ def test_an_engine_that_cannot_says_so(
         ("check", "1 of 3 checks failed"),
         ("audit", "FK-01"),
         ("backup verify", "base/1"),
-        ("drill run", "7 rows expected, 6 found"),
+        ("drill run", "expected 7, found 6"),
     ],
 )
 def test_what_is_not_proven_ends_with_six(

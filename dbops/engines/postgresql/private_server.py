@@ -132,11 +132,6 @@ def check_version(scratch: Scratch, wanted: str) -> None:
         )
 
 
-def remove(scratch: Scratch) -> None:
-    """Stop what runs in the scratch folder and delete it; Refused when it is not dbops' own."""
-    folder.remove(scratch.root, lambda: stop(scratch))
-
-
 def alive(scratch: Scratch) -> bool:
     """Tell whether the server that :func:`start` started still runs."""
     return scratch.running is not None and scratch.running.alive()

@@ -24,7 +24,7 @@ from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.pgbackrest import StoredBackup
 from dbops.engines.postgresql.private_server import Scratch
 from dbops.errors import CommandFailed, DbopsError, VerificationFailed
-from dbops.manifest import Manifest
+from dbops.manifest import Fingerprint, Manifest
 from dbops.targets import Target
 
 _FETCHERS = 2
@@ -64,6 +64,17 @@ class Supplies:
     manifest: Manifest
     log: Log
 
+    @property
+    def fingerprints(self) -> tuple[Fingerprint, ...]:
+        """What the content is compared with, in the order of the log."""
+        return tuple(sorted(self.manifest.fingerprints, key=lambda one: wal.parse_lsn(one.point)))
+
+    @property
+    def room(self) -> int:
+        """About how many bytes the restored data and the log will take."""
+        log_bytes = len(self.log.segments) * wal.SEGMENT_BYTES
+        return int(self.stored.size * 1.05) + log_bytes + _SPARE_BYTES
+
 
 def choose(options: Options, backup_id: str | None) -> StoredBackup:
     """Return the backup asked for, or the newest sound one; ConfigError for one unknown."""
@@ -81,11 +92,6 @@ def provable(stored: StoredBackup, manifest: Manifest | None) -> Manifest:
         raise VerificationFailed(
             f"Backup {stored.label} has no manifest, so its content cannot be proven: "
             "take backups with dbops backup take."
-        )
-    if not manifest.fingerprints:
-        raise VerificationFailed(
-            f"Backup {stored.label} has no content fingerprint, so its content cannot be "
-            "proven: take one without switching the fingerprint off."
         )
     return manifest
 
@@ -143,26 +149,6 @@ def check_reach(supplies: Supplies) -> None:
             )
 
 
-def check_space(scratch: Scratch, supplies: Supplies) -> str:
-    """Return what is needed and free; VerificationFailed when the scratch disk is too small."""
-    log_bytes = len(supplies.log.segments) * wal.SEGMENT_BYTES
-    needed = int(supplies.stored.size * 1.05) + log_bytes + _SPARE_BYTES
-    free = shutil.disk_usage(_existing(scratch.root)).free
-    words = f"{needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
-    if free < needed:
-        raise VerificationFailed(
-            f"The scratch disk under {scratch.root} is too small ({words}): "
-            "make room or set the option scratch_dir."
-        )
-    return words
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path
-
-
 def restore(options: Options, scratch: Scratch, supplies: Supplies, progress: Progress) -> int:
     """Restore the backup's files into the scratch folders and return how many bytes they are."""
     try:
@@ -185,7 +171,7 @@ def restore(options: Options, scratch: Scratch, supplies: Supplies, progress: Pr
 
 
 def _check_not_full(scratch: Scratch) -> None:
-    if shutil.disk_usage(_existing(scratch.root)).free < _FULL_BYTES:
+    if shutil.disk_usage(scratch.root).free < _FULL_BYTES:
         raise VerificationFailed(
             f"The scratch disk under {scratch.root} is full: make room or set the option "
             "scratch_dir."

@@ -56,7 +56,17 @@ def failed(result: DrillResult) -> tuple[str, str]:
 def test_a_sound_backup_is_proven(site: Site) -> None:
     result = run(site)
     assert result.proven, result.reason
-    assert [step.name for step in result.steps] == list(drill.STEPS)
+    assert [step.name for step in result.steps] == [
+        "isolation",
+        "catalogue",
+        "space",
+        "restore",
+        "files",
+        "content",
+        "recovery to the newest",
+        "heartbeat",
+        "clean-up",
+    ]
     assert {(table.database, table.table) for table in result.tables} >= {
         ("0", "string"),
         ("0", "hash"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dbops.contract import DrillRequest
+from dbops.drill import scratch
 from dbops.drill.isolation import Cell
 from dbops.engines.postgresql import drill, private_server, refill, wal
 from dbops.engines.postgresql.pgbackrest import StoredBackup
@@ -72,14 +73,14 @@ def test_without_isolation_nothing_else_is_begun(
 def test_whatever_breaks_is_a_result_and_the_scratch_is_cleaned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    cleaned: list[Scratch] = []
+    cleaned: list[Path] = []
 
     def broken(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(Cell, "prove", lambda self: "alone")
     monkeypatch.setattr(refill, "choose", broken)
-    monkeypatch.setattr(private_server, "remove", cleaned.append)
+    monkeypatch.setattr(scratch, "remove", lambda root, stop: cleaned.append(root))
 
     result = drill.run_drill(make_target(tmp_path), DrillRequest(), lambda words: None)
 
@@ -90,14 +91,14 @@ def test_whatever_breaks_is_a_result_and_the_scratch_is_cleaned(
 
 
 def test_an_interrupted_drill_cleans_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cleaned: list[Scratch] = []
+    cleaned: list[Path] = []
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Cell, "prove", lambda self: "alone")
     monkeypatch.setattr(refill, "choose", interrupt)
-    monkeypatch.setattr(private_server, "remove", cleaned.append)
+    monkeypatch.setattr(scratch, "remove", lambda root, stop: cleaned.append(root))
 
     with pytest.raises(KeyboardInterrupt):
         drill.run_drill(make_target(tmp_path), DrillRequest(), lambda words: None)
@@ -163,7 +164,6 @@ FINGERPRINT = {
 def test_what_cannot_be_proven_is_refused() -> None:
     for stored, manifest, word in (
         (make_stored(), None, "no manifest"),
-        (make_stored(), make_manifest(), "no content fingerprint"),
         (make_stored(error=True), make_manifest(fingerprints=[FINGERPRINT]), "damaged"),
     ):
         with pytest.raises(VerificationFailed, match=word):
@@ -182,25 +182,11 @@ def make_scratch(root: Path) -> Scratch:
     return Scratch(root, Path("/nowhere"), "nobody", 5432, Cell("nobody", (), root))
 
 
-def test_a_small_disk_is_noticed_before_anything_is_restored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Usage:
-        free = 10
-
-    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
-    log = refill.Log(("000000010000000000000002",), 1, (), NOW, {})
-    supply = refill.Supplies(make_stored(), make_manifest(), log)
-
-    with pytest.raises(VerificationFailed, match="too small"):
-        refill.check_space(make_scratch(tmp_path / "a" / "b"), supply)
-
-
 def test_a_folder_that_is_not_a_drills_own_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("x")
 
     with pytest.raises(Refused, match="no drill"):
-        private_server.remove(make_scratch(tmp_path))
+        scratch.remove(tmp_path, lambda: None)
     assert (tmp_path / "precious").exists()
 
 
@@ -210,7 +196,7 @@ def test_a_link_in_place_of_the_scratch_folder_is_left_alone(tmp_path: Path) -> 
     (tmp_path / "scratch").symlink_to(tmp_path / "elsewhere")
 
     with pytest.raises(Refused):
-        private_server.remove(make_scratch(tmp_path / "scratch"))
+        scratch.remove(tmp_path / "scratch", lambda: None)
     assert (tmp_path / "elsewhere").is_dir()
 
 
