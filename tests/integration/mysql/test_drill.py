@@ -10,6 +10,7 @@ import pytest
 from dbops.contract import DrillRequest, DrillResult
 from dbops.drill.verdict import CLOCK_TOLERANCE_SECONDS
 from dbops.engines.mysql import ENGINE
+from dbops.manifest import Fingerprint, Manifest
 from dbops.repository import catalogue
 from dbops.repository.restic import Repository
 from dbops.repository.routes import Entry
@@ -106,15 +107,30 @@ def test_content_that_is_not_as_recorded_is_red(site: Site, drill: Target) -> No
         )
         for database in found.databases
     ]
-    wrong = manifest.model_copy(
-        update={"fingerprints": (found.model_copy(update={"databases": tuple(tables)}),)}
-    )
-    repo = backup_repository(site)
-    (entry,) = [one for one in catalogue.entries(repo) if one.manifest.kind == "full"]
-    catalogue.add(site.repository, repo, Entry(manifest=wrong, snapshots=entry.snapshots))
+    _record(site, manifest, found.model_copy(update={"databases": tuple(tables)}))
     result = run(drill)
     assert not result.proven
     assert result.reason.startswith("Table 't' of database 'd' differs in content")
+
+
+def _record(site: Site, manifest: Manifest, wrong: Fingerprint) -> None:
+    """Put another fingerprint into the catalogue's record of the full backup."""
+    repo = backup_repository(site)
+    (entry,) = [one for one in catalogue.entries(repo) if one.manifest.kind == "full"]
+    altered = manifest.model_copy(update={"fingerprints": (wrong,)})
+    catalogue.add(site.repository, repo, Entry(manifest=altered, snapshots=entry.snapshots))
+
+
+def test_a_fingerprint_of_another_algorithm_is_refused_in_words(site: Site, drill: Target) -> None:
+    with site.following():
+        manifest = site.take()
+    (found,) = manifest.fingerprints
+    _record(site, manifest, found.model_copy(update={"algorithm": "mariadb-row-hash-0"}))
+    result = run(drill)
+    assert not result.proven
+    assert result.reason.startswith("The fingerprint was made by 'mariadb-row-hash-0'")
+    assert not result.differences
+    assert [step.name for step in result.steps] == ["isolation", "catalogue", "clean-up"]
 
 
 def test_a_backup_without_a_heartbeat_is_red(site: Site, drill: Target) -> None:
@@ -123,7 +139,18 @@ def test_a_backup_without_a_heartbeat_is_red(site: Site, drill: Target) -> None:
         site.take()
     result = run(drill)
     assert not result.proven
-    assert "heartbeat" in result.reason
+    assert result.reason.startswith("No heartbeat in the restored data")
+
+
+def test_a_backup_without_the_table_of_heartbeats_is_red_in_the_same_words(
+    site: Site, drill: Target
+) -> None:
+    site.member.run("DROP TABLE dbops.heartbeat")
+    with site.following():
+        site.take()
+    result = run(drill)
+    assert not result.proven
+    assert result.reason.startswith("No heartbeat in the restored data")
 
 
 def test_an_audit_sees_what_is_wrong(site: Site) -> None:

@@ -114,7 +114,23 @@ def test_without_a_heartbeat_it_is_not_proven(site: Site) -> None:
     site.take("log")
     step, words = failed(run(site))
     assert step == "heartbeat"
-    assert "recovery point is unknown" in words
+    assert words.startswith("No heartbeat in the restored data")
+
+
+def test_a_fingerprint_of_another_algorithm_is_refused_in_words(
+    site: Site, monkeypatch: Any
+) -> None:
+    real = catalogue.entries
+
+    def altered(repo: Any) -> Any:
+        for entry in real(repo):
+            text = entry.model_dump_json().replace(content.ALGORITHM, "dbops-redis-0")
+            yield type(entry).model_validate_json(text)
+
+    monkeypatch.setattr(catalogue, "entries", lambda repo: tuple(altered(repo)))
+    step, words = failed(run(site))
+    assert step == "catalogue"
+    assert words.startswith("The fingerprint was made by 'dbops-redis-0' and this dbops knows")
 
 
 def test_a_production_server_in_reach_ends_it(site: Site) -> None:
