@@ -30,7 +30,8 @@ from dbops.contract import (
     VerifyResult,
 )
 from dbops.drill.isolation import Cell
-from dbops.drill.run import Newest, Supply, Trial, run
+from dbops.drill.run import run
+from dbops.drill.trial import Newest, Supply, Trial
 from dbops.errors import ConfigError
 from dbops.manifest import DatabaseFingerprint, Fingerprint, Kind, Manifest, TableFingerprint
 from dbops.runner import Action, Command, Plan

@@ -11,7 +11,8 @@ import pytest
 
 from dbops.contract import DrillRequest, DrillResult
 from dbops.drill import run as frame
-from dbops.drill.run import Newest, Supply, Trial
+from dbops.drill.trial import Newest, Supply, Trial
+from dbops.drill.verdict import Findings, step
 from dbops.errors import CommandFailed, ConfigError, Unreachable, VerificationFailed
 from dbops.manifest import Fingerprint, Manifest
 from dbops.targets import Target
@@ -129,19 +130,17 @@ def test_each_answer_is_made_to_fail() -> None:
 def test_a_step_that_is_not_reached_is_no_proof(
     target: Target, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    real = frame.step
-
-    def forgetful(findings: Any, this: str, *rest: Any) -> Any:
+    def forgetful(findings: Findings, this: str, *rest: Any) -> Any:
         @contextmanager
         def passing() -> Iterator[Any]:
-            with real(findings, this, *rest) as note:
+            with step(findings, this, *rest) as note:
                 yield note
             if this == name:
                 findings.steps.pop()
 
         return passing()
 
-    monkeypatch.setattr(frame, "step", forgetful)
+    monkeypatch.setattr("dbops.drill.run.step", forgetful)
     result = drill(target, fake_engine.trial(target))
     assert not result.proven
     assert result.reason == f"The step {name!r} was not done."

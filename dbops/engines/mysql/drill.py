@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pymysql
@@ -18,14 +19,14 @@ from dbops import handles
 from dbops.contract import DrillRequest, DrillResult, Progress, RestoreRequest
 from dbops.drill import scratch
 from dbops.drill.isolation import Cell
-from dbops.drill.run import Newest, Supply, Trial, limit_seconds, run
+from dbops.drill.run import limit_seconds, run
+from dbops.drill.trial import Newest, Supply, Trial
 from dbops.engines.mysql import (
     client,
     destination,
     fingerprint,
     flavor,
     gtid,
-    heartbeat,
     options,
     private_server,
     proofs,
@@ -41,8 +42,6 @@ from dbops.manifest import Fingerprint
 from dbops.repository import catalogue, routes
 from dbops.repository.restic import Repository
 from dbops.targets import Target
-
-_NO_SUCH_PLACE = (1049, 1146)
 
 
 def run_drill(target: Target, request: DrillRequest, progress: Progress) -> DrillResult:
@@ -118,14 +117,9 @@ class _Drill:
                 f"Backup {manifest.backup_id} was made by version {manifest.version} of the server "
                 f"and this host has {here}: install {manifest.version} here."
             )
-        root, first = self.cell.scratch, self.cell.scratch / "first.sql"
-        folders = [self.at.data_dir, self.at.run_dir, self.stage]
-        scratch.create(root, self.at.user, folders, self.end)
+        proofs.make_ready(self.at, self.cell.scratch, [self.stage], self.end)
         with handles.make(self.log, mode=0o700):
             pass
-        scratch.put(first, "".join(f"{line};\n" for line in self.at.accounts()))
-        settings = proofs.configuration(self.at.flavor, refill.memory_bytes(), first)
-        scratch.put(self.at.config, settings)
 
     def put_back(self, work: _Work, progress: Progress) -> int:
         refill.put_back(self.repo, work.way, self.at, self.stage, self.limit, progress)
@@ -160,16 +154,8 @@ class _Drill:
         reached = replay.run(self.at, work.way.chain, work.point, None, progress)
         with self.at.connect(30) as connection:
             client.rows(connection, "SELECT 1")
-        return Newest(f"up to {reached}", self.beat)
-
-    def beat(self) -> datetime | None:
-        with self.at.reading(30) as connection:
-            try:
-                return heartbeat.newest(connection, self.opts.heartbeat_schema)
-            except pymysql.Error as error:
-                if error.args[:1] and error.args[0] in _NO_SUCH_PLACE:
-                    return None
-                raise
+        beat = partial(proofs.newest_beat, self.at, self.opts.heartbeat_schema)
+        return Newest(f"up to {reached}", beat)
 
     def tables(self) -> str:
         """Check every table and shut the server down in order."""

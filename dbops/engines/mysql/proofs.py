@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
-from dbops.engines.mysql import client
+import pymysql
+from pymysql.constants import ER
+
+from dbops.drill import scratch
+from dbops.engines.mysql import client, heartbeat, refill
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.destination import Destination
 from dbops.engines.mysql.flavor import MARIADB, MYSQL, Flavor
+from dbops.engines.mysql.private_server import Server
 from dbops.errors import VerificationFailed
 
 _ROOM = 1.3
+_NO_SUCH_PLACE = (ER.BAD_DB_ERROR, ER.NO_SUCH_TABLE)
 _TABLES = (
     "SELECT table_schema, table_name FROM information_schema.tables "
     "WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND table_schema NOT IN "
@@ -41,6 +49,28 @@ lower-case-table-names = 0
 def configuration(kind: Flavor, memory: int, first: Path) -> str:
     """Return the scratch server's option file; ``first`` is what it is told before it answers."""
     return _CONFIGURATION[kind.name].format(memory=memory, first=first)
+
+
+def make_ready(at: Server, root: Path, fetched: Sequence[Path], stop: Callable[[], None]) -> None:
+    """Make the scratch folder ``root`` with what the server needs, and ``fetched``, its account's.
+
+    ``stop`` ends what a killed drill left there.
+    """
+    scratch.create(root, at.user, [at.data_dir, at.run_dir, *fetched], stop)
+    first = root / "first.sql"
+    scratch.put(first, "".join(f"{line};\n" for line in at.accounts()))
+    scratch.put(at.config, configuration(at.flavor, refill.memory_bytes(), first))
+
+
+def newest_beat(at: Server, schema: str) -> datetime | None:
+    """Return the time of the newest heartbeat that came back, None without one or its table."""
+    with at.reading(30) as connection:
+        try:
+            return heartbeat.newest(connection, schema)
+        except pymysql.Error as error:
+            if error.args[:1] and error.args[0] in _NO_SUCH_PLACE:
+                return None
+            raise
 
 
 def room(way: Destination) -> int:

@@ -14,8 +14,8 @@ from functools import partial
 import psycopg
 
 from dbops.contract import DrillRequest, DrillResult, Progress
-from dbops.drill.isolation import Cell
-from dbops.drill.run import Newest, Supply, Trial, limit_seconds, run
+from dbops.drill.run import limit_seconds, run
+from dbops.drill.trial import Newest, Supply, Trial
 from dbops.engines.postgresql import options as settings
 from dbops.engines.postgresql import private_server, proofs, refill, tables, wal
 from dbops.engines.postgresql.client import reason as complaint
@@ -25,27 +25,12 @@ from dbops.engines.postgresql.refill import Supplies
 from dbops.manifest import Fingerprint
 from dbops.targets import Target
 
-_PORT = 5432
-
 
 def run_drill(target: Target, request: DrillRequest, progress: Progress) -> DrillResult:
     """Prove a backup as :func:`dbops.drill.run.run` does; ConfigError when not on a drill host."""
     settings.require_part(target, "drill")
     opts = settings.read(target)
-    return run(target, request, progress, _Drill(target, opts, _scratch(opts)).trial())
-
-
-def _scratch(options: Options) -> Scratch:
-    hosts = tuple((address, options.port) for address in options.hosts.values())
-    root = options.require_path("scratch_dir")
-    return Scratch(
-        root=root,
-        bin_dir=options.require_path("bin_dir"),
-        user=options.os_user,
-        port=_PORT,
-        cell=Cell(options.drill_user, hosts, root),
-        reader=options.backup_user,
-    )
+    return run(target, request, progress, _Drill(target, opts, private_server.place(opts)).trial())
 
 
 @dataclass(frozen=True)
@@ -99,14 +84,8 @@ class _Drill:
         self, supplies: Supplies, expected: Fingerprint, progress: Progress
     ) -> Iterator[str]:
         timeline, _ = wal.split_segment(supplies.stored.start_segment)
-        target = {
-            "recovery_target_lsn": expected.point,
-            "recovery_target_inclusive": "off",
-            "recovery_target_action": "pause",
-            "recovery_target_timeline": str(expected.timeline or timeline),
-        }
-        private_server.configure(self.place, target)
-        proofs.recover_to(self.place, expected.point, limit_seconds(self.target))
+        timeline = expected.timeline or timeline
+        proofs.recover_to(self.place, expected.point, timeline, limit_seconds(self.target))
         yield expected.point
         private_server.stop(self.place)
 
@@ -118,8 +97,7 @@ class _Drill:
 
     def newest(self, supplies: Supplies, progress: Progress) -> Newest:
         log, limit = supplies.log, limit_seconds(self.target)
-        private_server.configure(self.place, {"recovery_target_timeline": str(log.timeline)})
-        replayed = proofs.recover_newest(self.place, log.segments[-1], limit)
+        replayed = proofs.recover_newest(self.place, log.segments[-1], log.timeline, limit)
         return Newest(f"up to {replayed}", partial(proofs.newest_beat, self.place))
 
     def indexes(self) -> str:

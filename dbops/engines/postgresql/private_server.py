@@ -22,8 +22,10 @@ from dbops import runner
 from dbops.drill import isolation
 from dbops.drill import scratch as folder
 from dbops.engines.postgresql.client import Connection, connect_socket
+from dbops.engines.postgresql.options import Options
 from dbops.errors import ConfigError, DbopsError, VerificationFailed
 
+_PORT = 5432
 _STOP_SECONDS = 600.0
 _KILL_SECONDS = 5.0
 _STATUS_LINE = 8
@@ -93,6 +95,20 @@ class Scratch:
     def connect(self, database: str, user: str = "postgres") -> Connection:
         """Return an autocommit connection; Unreachable when the server does not answer."""
         return connect_socket(self.socket_dir, self.port, database, user, self.cell.user)
+
+
+def place(options: Options) -> Scratch:
+    """Return the scratch server of a drill host; ConfigError where an option is missing."""
+    hosts = tuple((address, options.port) for address in options.hosts.values())
+    root = options.require_path("scratch_dir")
+    return Scratch(
+        root=root,
+        bin_dir=options.require_path("bin_dir"),
+        user=options.os_user,
+        port=_PORT,
+        cell=isolation.Cell(options.drill_user, hosts, root),
+        reader=options.backup_user,
+    )
 
 
 def create(scratch: Scratch) -> None:

@@ -10,7 +10,7 @@ import psycopg
 
 from dbops.engines.postgresql import fingerprint, heartbeat, tables, wal
 from dbops.engines.postgresql.client import Connection
-from dbops.engines.postgresql.private_server import Scratch, log_text, start, wait
+from dbops.engines.postgresql.private_server import Scratch, configure, log_text, start, wait
 from dbops.engines.postgresql.unplanned import PREFIX
 from dbops.errors import VerificationFailed
 from dbops.manifest import Fingerprint
@@ -19,8 +19,15 @@ _AMCHECK_SECONDS = 24 * 3600.0
 _CHECKED = re.compile(r"(\d+)/(\d+) relations \(100%\)")
 
 
-def recover_to(scratch: Scratch, point: str, limit_seconds: float) -> None:
-    """Start a server that is configured to stop at ``point``; return when it has, exactly there."""
+def recover_to(scratch: Scratch, point: str, timeline: int, limit_seconds: float) -> None:
+    """Start a server that is to stop at ``point``; return when it has, exactly there."""
+    settings = {
+        "recovery_target_lsn": point,
+        "recovery_target_inclusive": "off",
+        "recovery_target_action": "pause",
+        "recovery_target_timeline": str(timeline),
+    }
+    configure(scratch, settings)
     start(scratch, limit_seconds)
     replayed = wait(scratch, f"reach {point}", _paused, limit_seconds)
     if f'recovery stopping before WAL location (LSN) "{_plain(point)}"' not in log_text(scratch):
@@ -42,11 +49,12 @@ def _paused(connection: Connection) -> str | None:
     return str(row[1]) if row and row[0] == "paused" else None
 
 
-def recover_newest(scratch: Scratch, last_segment: str, limit_seconds: float) -> str:
+def recover_newest(scratch: Scratch, last_segment: str, timeline: int, limit_seconds: float) -> str:
     """Start a server that replays everything and opens; return how far it came.
 
     A damaged record ends a recovery without a word, so it must have come into ``last_segment``.
     """
+    configure(scratch, {"recovery_target_timeline": str(timeline)})
     start(scratch, limit_seconds)
     replayed = str(wait(scratch, "open for writing", _opened, limit_seconds))
     _, number = wal.split_segment(last_segment)

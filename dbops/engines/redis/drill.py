@@ -17,7 +17,8 @@ from dbops import runner
 from dbops.contract import DrillRequest, DrillResult, Progress
 from dbops.drill import scratch
 from dbops.drill.isolation import Cell
-from dbops.drill.run import Newest, Supply, Trial, limit_seconds, run
+from dbops.drill.run import limit_seconds, run
+from dbops.drill.trial import Newest, Supply, Trial
 from dbops.engines.redis import (
     aof,
     catalogue,
