@@ -28,6 +28,8 @@ SMALLEST_FREE_SHARE = 0.1
 CERTIFICATE_DAYS = 14
 LATENESS = 2.0
 VERIFY_DAYS = 8.0
+LEAST_LOG_SECONDS = 180.0
+"""Log is stored about once a minute: a stricter objective would fail between two runs."""
 _SERVES: dict[Kind, tuple[Kind, ...]] = {
     "full": ("full",),
     "differential": ("full", "differential"),
@@ -100,6 +102,19 @@ def age(backups: Sequence[Backup], kind: Kind, interval_seconds: float) -> Check
     return Check(
         name, old <= LATENESS * interval_seconds, detail, "look at the timer and its last run"
     )
+
+
+def log_limit(rpo_seconds: float) -> float:
+    """Return how old the newest stored log may be: the objective, but never under the least."""
+    return max(rpo_seconds, LEAST_LOG_SECONDS)
+
+
+def log_age(name: str, newest: datetime | None, rpo_seconds: float, hint: str) -> Check:
+    """Check that the newest stored log, None for none at all, is no older than promised."""
+    old = (datetime.now(UTC) - newest).total_seconds() if newest else float("inf")
+    limit = log_limit(rpo_seconds)
+    detail = f"{old:.0f} s old, at most {limit:.0f} s promised"
+    return Check(name, old <= limit, detail, hint)
 
 
 def _hours(seconds: float) -> str:

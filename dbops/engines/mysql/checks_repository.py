@@ -107,10 +107,8 @@ def _log(target: Target, opts: Options, repo: Repository) -> Iterator[Check]:
             yield Check("archived log has no hole", True, f"{len(files)} files")
         except DbopsError as error:
             yield Check("archived log has no hole", False, str(error), "take a full backup now")
-    age = (datetime.now(UTC) - logs[-1].stop).total_seconds()
-    limit = max(target.objectives.rpo_seconds, 180)
-    detail = f"{age:.0f} s old, at most {limit:.0f} s promised"
-    yield Check("newest archived log is fresh", age <= limit, detail, hint)
+    promised = target.objectives.rpo_seconds
+    yield lines.log_age("newest archived log is fresh", logs[-1].stop, promised, hint)
 
 
 def attempts(target: Target, opts: Options) -> Iterator[Check]:

@@ -94,7 +94,7 @@ def archiver(connection: Connection, rpo_seconds: float) -> Check:
     """Check that archiving goes on, and that the newest segment is not older than promised."""
     name = "archiver works"
     wal, last, failed_wal, failed, up = _row(connection, _ARCHIVER)
-    limit = max(rpo_seconds, 180)
+    limit = lines.log_limit(rpo_seconds)
     hint = "read the server's and pgBackRest's log on the primary"
     if failed is not None and (last is None or failed > last):
         return Check(name, False, f"{failed_wal} failed at {failed:%Y-%m-%dT%H:%M:%SZ}", hint)

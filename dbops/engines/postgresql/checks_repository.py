@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from dbops.check import lines
 from dbops.contract import Check
@@ -108,11 +107,8 @@ def _log(target: Target, opts: Options, found: Stanza) -> Iterator[Check]:
     detail = f"{hole} is missing" if hole else f"{archive.oldest} to {archive.newest}"
     hint = "points behind it cannot be reached from older backups: take a full backup now"
     yield Check("archived log has no hole", hole is None, detail, hint)
-    newest = catalogue.newest_archived(opts, found)
-    age = (datetime.now(UTC) - newest).total_seconds() if newest else float("inf")
-    limit = max(target.objectives.rpo_seconds, 180)
-    detail = f"{age:.0f} s old, at most {limit:.0f} s promised"
-    yield Check("newest archived log is fresh", age <= limit, detail, "look at the archiver")
+    newest, promised = catalogue.newest_archived(opts, found), target.objectives.rpo_seconds
+    yield lines.log_age("newest archived log is fresh", newest, promised, "look at the archiver")
 
 
 def attempts(target: Target, opts: Options) -> Iterator[Check]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from dbops.check import lines
 from dbops.contract import Check
@@ -11,8 +10,6 @@ from dbops.engines.redis import catalogue, checks_member, client, members, rdb, 
 from dbops.engines.redis.options import Options
 from dbops.errors import DbopsError
 from dbops.targets import Target
-
-_LEAST_LOG_SECONDS = 180.0
 
 
 def directories(target: Target, opts: Options) -> Iterator[Check]:
@@ -62,13 +59,10 @@ def stored(target: Target, opts: Options) -> Iterator[Check]:
         if kind != "log":
             yield lines.age(found.backups, kind, seconds)
     yield lines.fingerprint(found.backups)
-    age = (
-        (datetime.now(UTC) - found.window.newest).total_seconds() if found.window else float("inf")
-    )
-    limit = max(target.objectives.rpo_seconds, _LEAST_LOG_SECONDS)
-    detail = f"{age:.0f} s old, at most {limit:.0f} s promised"
+    newest = found.window.newest if found.window else None
     hint = "look at the log backup's timer, the hidden replica and the heartbeat"
-    yield Check("newest stored log is fresh", age <= limit, detail, hint)
+    promised = target.objectives.rpo_seconds
+    yield lines.log_age("newest stored log is fresh", newest, promised, hint)
 
 
 def attempts(target: Target, opts: Options) -> Iterator[Check]:
