@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from dbops import lock, status
 from dbops.contract import Progress
 from dbops.errors import Busy, Refused
-from dbops.repository import catalogue, routes
+from dbops.repository import catalogue, plausible, routes
 from dbops.repository.catalogue import Change, Document
 from dbops.repository.restic import Repository
 from dbops.repository.restic_output import Listing
@@ -35,10 +35,15 @@ def going(found: Sequence[Entry], backup_id: str) -> set[str]:
 def retention(found: Sequence[Entry], keep_full: int) -> set[str]:
     """Return the ids that go when the ``keep_full`` newest full backups stay with what needs them.
 
-    At least one full backup stays whatever ``keep_full`` says.
+    At least one full backup stays whatever ``keep_full`` says. A suspect one is not counted: it
+    goes with those before it.
     """
-    fulls = [entry.backup_id for entry in found if entry.manifest.kind == "full"]
-    old = fulls[: -max(1, keep_full)]
+    fulls = routes.fulls(found)
+    suspect = plausible.suspects(fulls)
+    counted = [full.backup_id for full in fulls if full.backup_id not in suspect]
+    oldest = counted[-max(1, keep_full) :][:1]
+    ids = [full.backup_id for full in fulls]
+    old = ids[: ids.index(oldest[0])] if oldest else []
     return {backup_id for full in old for backup_id in going(found, full)}
 
 

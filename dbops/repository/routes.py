@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from dbops.contract import RecoveryWindow
 from dbops.errors import ConfigError
 from dbops.manifest import Kind, Manifest
+from dbops.repository.plausible import Size
 from dbops.targets import Model
 
 
@@ -53,6 +54,12 @@ def new_id(kind: Kind, stop: datetime, parent_id: str | None = None) -> str:
 def without_logs(found: Sequence[Entry]) -> list[Entry]:
     """Return the entries that are backups themselves."""
     return [entry for entry in found if entry.manifest.kind != "log"]
+
+
+def fulls(found: Sequence[Entry]) -> list[Size]:
+    """Return the full backups, and how much data each holds."""
+    whole = [entry.manifest for entry in found if entry.manifest.kind == "full"]
+    return [Size(manifest.backup_id, manifest.bytes_read) for manifest in whole]
 
 
 def window(found: Sequence[Entry]) -> RecoveryWindow | None:

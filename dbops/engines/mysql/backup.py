@@ -34,14 +34,14 @@ from dbops.engines.mysql.gtid import Position
 from dbops.engines.mysql.options import Options
 from dbops.errors import Busy, CommandFailed, ConfigError, DbopsError, VerificationFailed
 from dbops.manifest import Kind, Manifest
-from dbops.repository import catalogue, expiry, routes
+from dbops.repository import catalogue, expiry, plausible, routes
+from dbops.repository.plausible import Size
 from dbops.repository.restic import Repository
 from dbops.repository.routes import Entry
 from dbops.runner import Command
 from dbops.targets import Target
 
 LOG = "binlog"
-SMALLEST_SHARE = 0.5
 _LOG_LOCK_SECONDS = 180.0
 
 
@@ -57,7 +57,8 @@ class _Source:
 def take_backup(target: Target, request: BackupRequest, progress: Progress) -> Manifest:
     """Take one backup, prove that it is plausible, and list it with its manifest.
 
-    Raises VerificationFailed when the stream cannot be trusted: it is then not listed.
+    Raises VerificationFailed when the stream cannot be trusted: it is then not listed; and when the
+    backup is suspiciously small: it then is.
     """
     options.require_part(target, "repository")
     opts = options.read(target)
@@ -101,7 +102,8 @@ def _take(
         progress(f"{kind} backup from {source.member}")
         manifest, snapshots = _store(target, opts, repo, source, kind, parent, progress)
         found = routes.without_logs(reading.result())
-    _plausible(manifest, found)
+    size = Size(manifest.backup_id, manifest.bytes_read)
+    plausible.require_content(size)
     trouble: DbopsError | None = None
     if request.fingerprint:
         try:
@@ -114,6 +116,8 @@ def _take(
             f"Backup {manifest.backup_id} is complete and kept, but without a fingerprint: "
             f"{trouble}"
         )
+    if kind == "full":
+        plausible.require_size(size, routes.fulls(found))
     return manifest
 
 
@@ -241,19 +245,6 @@ def command(opts: Options, member: str, asked: str) -> Command:
         title=f"the backup stream of {member}",
         user=opts.repo_user if os.geteuid() == 0 else None,
     )
-
-
-def _plausible(manifest: Manifest, found: Sequence[Entry]) -> None:
-    if manifest.bytes_read <= 0:
-        raise VerificationFailed(f"Backup {manifest.backup_id} holds no bytes at all.")
-    fulls = [one.manifest for one in found if one.manifest.kind == "full"]
-    if manifest.kind != "full" or not fulls:
-        return
-    if manifest.bytes_read < SMALLEST_SHARE * fulls[-1].bytes_read:
-        raise VerificationFailed(
-            f"Backup {manifest.backup_id} holds {manifest.bytes_read} bytes, less than half of the "
-            f"{fulls[-1].bytes_read} of {fulls[-1].backup_id}: look at what became of the rest."
-        )
 
 
 def _with_fingerprint(

@@ -33,11 +33,12 @@ from dbops.errors import (
     VerificationFailed,
 )
 from dbops.manifest import Manifest
+from dbops.repository import plausible
+from dbops.repository.plausible import Size
 from dbops.targets import Target
 
 ARCHIVE_LIMIT_SECONDS = 120
 ORPHAN_LIMIT_SECONDS = 120
-SMALLEST_SHARE = 0.5
 _TYPES = {"full": "full", "differential": "diff", "incremental": "incr"}
 _NEW_LABEL = re.compile(r"new backup label = (\S+)")
 
@@ -45,7 +46,8 @@ _NEW_LABEL = re.compile(r"new backup label = (\S+)")
 def take_backup(target: Target, request: BackupRequest, progress: Progress) -> Manifest:
     """Take one backup, prove that it is plausible, and write its manifest beside it.
 
-    Raises Busy when another runs, VerificationFailed when the backup cannot be trusted.
+    Raises Busy when another runs, VerificationFailed when the backup cannot be trusted. One that is
+    suspiciously small is listed with its manifest all the same.
     """
     options.require_part(target, "repository")
     opts = options.read(target)
@@ -71,7 +73,7 @@ def _take(
     progress(f"{request.kind} backup from {member}")
     label = _run(opts, (f"--type={_TYPES[request.kind]}", "--no-expire-auto", *flags), progress)
     stored = catalogue.choose(pgbackrest.info(opts), label)
-    _plausible(stored, before)
+    _whole(stored)
     manifest = _manifest(target, before, stored, member)
     file = catalogue.manifest_path(opts, label)
     if request.fingerprint:
@@ -85,6 +87,11 @@ def _take(
             ) from None
         manifest = manifest.model_copy(update={"fingerprints": found})
     files.write(file, manifest.model_dump_json(indent=1), shared=True)
+    try:
+        plausible.require_size(Size(label, stored.size), retention.fulls(before))
+    except VerificationFailed:
+        retention.note_catalogue(target)
+        raise
     retention.expire_after_backup(target, opts, progress)
     return manifest
 
@@ -152,20 +159,14 @@ def _same_version(opts: Options, stanza: Stanza, primary: Connection) -> None:
         )
 
 
-def _plausible(stored: StoredBackup, before: Stanza) -> None:
+def _whole(stored: StoredBackup) -> None:
     if stored.error:
         raise VerificationFailed(
             f"Backup {stored.label} holds pages with wrong checksums: the data directory it was "
             "copied from is damaged; see pgBackRest's log for the pages."
         )
-    fulls = [b for b in before.backups if b.kind == "full" and not b.error]
-    if stored.size <= 0 or (stored.kind == "full" and stored.read <= 0):
-        raise VerificationFailed(f"Backup {stored.label} holds no bytes at all.")
-    if fulls and stored.size < SMALLEST_SHARE * fulls[-1].size:
-        raise VerificationFailed(
-            f"Backup {stored.label} holds {stored.size} bytes of data, less than half of the "
-            f"{fulls[-1].size} of {fulls[-1].label}: look at what became of the rest."
-        )
+    least = min(stored.size, stored.read) if stored.kind == "full" else stored.size
+    plausible.require_content(Size(stored.label, least))
 
 
 def _manifest(target: Target, stanza: Stanza, stored: StoredBackup, member: str) -> Manifest:

@@ -9,6 +9,8 @@ from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.pgbackrest import Archive, Stanza, StoredBackup
 from dbops.errors import DbopsError, Refused
 from dbops.lock import hold
+from dbops.repository import plausible
+from dbops.repository.plausible import Size
 from dbops.runner import Plan
 from dbops.targets import Target
 
@@ -84,13 +86,14 @@ def sound_backups(stanza: Stanza, problems: tuple[str, ...]) -> list[str]:
 def plan_expire(target: Target, backup_id: str | None) -> Plan:
     """Return the steps that expire one backup and what builds upon it, or what retention lets go.
 
-    Raises Refused when that would leave no full backup, or none that was verified.
+    Raises Refused when that would leave no full backup, or none that was verified, and when
+    retention would keep a suspiciously small one in place of a good one.
     """
     options.require_part(target, "repository")
     opts = options.read(target)
     stanza = pgbackrest.info(opts)
     if backup_id is None:
-        _keep_one(target, stanza, _retention_would_expire(opts, stanza))
+        _keep_good(target, stanza, _retention_would_expire(opts, stanza))
         return (pgbackrest.command(opts, "expire", timeout_seconds=3600),)
     chosen = catalogue.choose(stanza, backup_id)
     going = {b.label for b in stanza.backups if chosen.label in (b.label, *b.references)}
@@ -120,6 +123,26 @@ def _keep_one(target: Target, stanza: Stanza, going: set[str]) -> None:
         )
 
 
+def _keep_good(target: Target, stanza: Stanza, going: set[str]) -> None:
+    """As :func:`_keep_one`; Refused, too, while a suspect full backup takes the place of another.
+
+    pgBackRest counts every full backup. A suspect one does not count here: it goes, and all before
+    it, when there are as many newer ones as are to be kept.
+    """
+    _keep_one(target, stanza, going)
+    staying = sorted(plausible.suspects(fulls(stanza)) - going)
+    if going and staying:
+        raise Refused(
+            f"{', '.join(sorted(going))} would go and {staying[-1]} stay, which is suspiciously "
+            "small: name a backup to expire."
+        )
+
+
+def fulls(stanza: Stanza) -> list[Size]:
+    """Return the whole full backups of a stanza, and how much data each holds."""
+    return [Size(backup.label, backup.size) for backup in stanza.backups if _whole(backup)]
+
+
 def _whole(backup: StoredBackup) -> bool:
     return backup.kind == "full" and not backup.error
 
@@ -137,7 +160,7 @@ def expire_after_backup(target: Target, opts: Options, progress: Progress) -> No
     """Let retention act now that a new backup is complete, unless no verified one would stay."""
     stanza = pgbackrest.info(opts)
     try:
-        _keep_one(target, stanza, _retention_would_expire(opts, stanza))
+        _keep_good(target, stanza, _retention_would_expire(opts, stanza))
     except Refused as refusal:
         progress(f"nothing expired: {refusal}")
         return

@@ -32,12 +32,12 @@ from dbops.errors import Busy, ConfigError, DbopsError, Unreachable, Verificatio
 from dbops.manifest import Manifest
 from dbops.options import require_part
 from dbops.repository import catalogue as stored
-from dbops.repository import expiry
+from dbops.repository import expiry, plausible, routes
+from dbops.repository.plausible import Size
 from dbops.repository.restic import Repository, Saved
 from dbops.repository.routes import Entry
 from dbops.targets import Target
 
-SMALLEST_SHARE = 0.5
 _LOG_WAIT_SECONDS = 3600.0
 _NOTED_SECONDS = 3.0
 _TIDY_WAIT_SECONDS = 60.0
@@ -143,6 +143,8 @@ def take_full(
             )
         finally:
             base.path.unlink(missing_ok=True)
+        status.note_catalogue(target, stored.catalogue(repo), encrypted=True)
+        plausible.require_size(Size(base.backup_id, manifest.bytes_read), routes.fulls(found))
         record(manifest)
     try:
         with log_alone(_TIDY_WAIT_SECONDS):
@@ -150,8 +152,6 @@ def take_full(
     except Busy as busy:
         progress(f"the former log's files are removed after the next backup: {busy}")
     expiry.give_back(target, repo, forgotten, progress)
-    status.note_catalogue(target, stored.catalogue(repo), encrypted=True)
-    _plausible(manifest, catalogue.newest_full(found))
     return manifest
 
 
@@ -252,14 +252,3 @@ def _forget_spools(opts: Options, staying: str) -> None:
         if folder.is_dir() and folder.name != staying and spool.left_over(folder):
             processes.end(folder)
             Spool(folder).remove()
-
-
-def _plausible(manifest: Manifest, former: Entry | None) -> None:
-    """A backup of hardly anything is listed, for it is whole, and told of, for it is suspect."""
-    before = former.manifest.bytes_read if former else 0
-    if manifest.bytes_read < SMALLEST_SHARE * before:
-        raise VerificationFailed(
-            f"Backup {manifest.backup_id} holds {manifest.bytes_read} bytes of data, less than "
-            f"half of the {before} of {former.backup_id if former else ''}: look at what became "
-            "of the rest."
-        )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dbops import runner
+from dbops import runner, status
 from dbops.contract import RestoreRequest
 from dbops.engines.mysql import ENGINE, backup, client
 from dbops.errors import CommandFailed, ConfigError, DbopsError, Unreachable, VerificationFailed
@@ -118,6 +118,29 @@ def test_a_time_before_a_mistake_is_restored(site: Site) -> None:
     assert compare(expected, fingerprint(site)) == []
     with pytest.raises(ConfigError, match="outside the recovery window"):
         site.restore(time=datetime.now(UTC) + timedelta(hours=1))
+
+
+def test_a_suspiciously_small_backup_is_listed_and_its_attempt_fails(site: Site) -> None:
+    site.member.run(
+        "SET SESSION sql_log_bin = 0",
+        "CREATE TABLE d.big (a LONGBLOB)",
+        "INSERT INTO d.big SELECT REPEAT('x', 1048576) FROM d.seq_1_to_150",
+    )
+    with site.following():
+        first = site.take()
+        site.member.run("SET SESSION sql_log_bin = 0", "DROP TABLE d.big")
+        with pytest.raises(VerificationFailed, match=r"is listed, but holds .* less than half"):
+            site.take()
+        held = catalogue.catalogue(backup_repository(site)).backups
+        fulls = [one for one in held if one.kind == "full"]
+        assert fulls[0].backup_id == first.backup_id
+        assert len(fulls) == 2
+        assert fulls[1].manifest is not None
+        assert fulls[1].manifest.fingerprints
+        noted = status.read(site.repository)
+        assert noted["kinds"]["full"]["last_result"] == 0
+        assert "less than half" in noted["kinds"]["full"]["message"]
+        assert noted["catalogue"]["newest_backup"] == fulls[1].backup_id
 
 
 def test_log_that_only_the_stopped_member_has_is_replayed(site: Site) -> None:

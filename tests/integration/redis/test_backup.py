@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pytest
 
-from dbops import lock
+from dbops import lock, status
 from dbops.contract import BackupRequest, RestoreRequest
 from dbops.engines.redis import aof, backup, catalogue, fingerprint, private_server, shipping, spool
 from dbops.engines.redis.private_server import Place
@@ -327,9 +327,16 @@ def test_data_that_vanished_are_told_of(site: Site) -> None:
     site.take()
     site.primary.run(("FLUSHALL",))
     site.settle()
-    with pytest.raises(VerificationFailed, match="less than half"):
+    with pytest.raises(VerificationFailed, match=r"is listed, but holds .* less than half"):
         site.take()
     assert len(site.backups()) == 2
+    noted = status.read(site.target())
+    assert noted["kinds"]["full"]["last_result"] == 0
+    assert "less than half" in noted["kinds"]["full"]["message"]
+    assert noted["catalogue"]["newest_backup"] == site.backups()[-1]
+    site.take()
+    assert status.read(site.target())["kinds"]["full"]["last_result"] == 1
+    assert len(list((site.folder / "stage").iterdir())) == 1
 
 
 def test_what_a_killed_run_left_is_cleared_away(site: Site) -> None:

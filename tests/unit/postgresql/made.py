@@ -118,6 +118,8 @@ class Repository:
         self.histories = histories
         self.verify_text = ""
         self.expire_text = ""
+        self.backup_text = ""
+        self.after_backup = info_text
         self.asked: list[tuple[str, ...]] = []
 
     def ask(self, options: Any, verb: str, *arguments: str, **more: Any) -> str:
@@ -125,6 +127,9 @@ class Repository:
         self.asked.append((verb, *arguments))
         if verb == "info":
             return self.info_text
+        if verb == "backup":
+            self.info_text = self.after_backup
+            return self.backup_text
         if verb == "verify":
             return self.verify_text
         if verb == "expire":

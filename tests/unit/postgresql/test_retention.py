@@ -130,6 +130,45 @@ def test_the_last_verified_backup_stays(tmp_path: Path, repository: made.Reposit
     assert ("expire",) not in repository.asked, "nothing was let go"
 
 
+def _fulls(*sizes: int) -> tuple[str, list[str]]:
+    """Return what ``info`` says of daily full backups of these sizes, and their labels."""
+    labels = [f"2026110{day}-010000F" for day in range(1, len(sizes) + 1)]
+    stored = [
+        made.backup(
+            label, day, 0x10 * (day + 1),
+            info={"delta": size, "size": size, "repository": {"delta": 1, "size": 1}},
+        )
+        for day, (label, size) in enumerate(zip(labels, sizes, strict=True))
+    ]  # fmt: skip
+    return made.info(*stored), labels
+
+
+def test_a_suspect_backup_pushes_out_no_good_one(
+    tmp_path: Path, repository: made.Repository
+) -> None:
+    target = made.target(tmp_path)
+    repository.info_text, labels = _fulls(1000, 1000, 400, 400)
+    going = "".join(f"P00   INFO: repo1: expire full backup {one}\n" for one in labels[:2])
+    repository.expire_text = going
+    with pytest.raises(Refused, match=f"{labels[2]} stay, which is suspiciously small"):
+        retention.plan_expire(target, None)
+    told: list[str] = []
+    retention.expire_after_backup(target, options.read(target), told.append)
+    assert labels[2] in told[0]
+    assert ("expire",) not in repository.asked, "nothing was let go"
+
+
+def test_a_suspect_backup_goes_when_enough_newer_ones_are_there(
+    tmp_path: Path, repository: made.Repository
+) -> None:
+    target = made.target(tmp_path)
+    repository.info_text, labels = _fulls(1000, 1000, 400, 400, 410)
+    going = "".join(f"P00   INFO: repo1: expire full backup {one}\n" for one in labels[:3])
+    repository.expire_text = going
+    retention.expire_after_backup(target, options.read(target), lambda words: None)
+    assert repository.asked[-1] == ("expire",)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
 def test_a_torn_status_counts_as_none(tmp_path: Path, text: str) -> None:
     target = made.target(tmp_path)

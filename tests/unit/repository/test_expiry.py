@@ -17,7 +17,7 @@ from dbops.repository.routes import Entry, new_id
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
-def entry(kind: Kind, hours: float, parent_id: str | None = None) -> Entry:
+def entry(kind: Kind, hours: float, parent_id: str | None = None, size: int = 1) -> Entry:
     stop = NOON + timedelta(hours=hours)
     made = Manifest(
         engine="mysql",
@@ -31,7 +31,7 @@ def entry(kind: Kind, hours: float, parent_id: str | None = None) -> Entry:
         stop=stop,
         start_point="1",
         stop_point="2",
-        bytes_read=1,
+        bytes_read=size,
         bytes_stored=1,
         encrypted=True,
         tool="restic",
@@ -70,6 +70,28 @@ def test_retention_keeps_whole_chains_of_the_newest(seed: int) -> None:
     # What goes all belongs to the full backups that go.
     for gone in (e for e in found if e.backup_id in leaving):
         assert routes.chain(found, gone)[0].backup_id in leaving
+
+
+@pytest.mark.parametrize(
+    ("sizes", "keep", "going"),
+    [
+        ([100, 100, 40], 2, 0),  # the small one is suspect and takes no good one's place
+        ([100, 100, 40, 40], 2, 1),  # the next of its size is not
+        ([100, 100, 40, 40, 40], 2, 3),
+        ([100, 40], 1, 0),
+        ([100, 40, 40], 1, 2),
+        ([100, 40, 15], 1, 0),
+        ([100, 50], 1, 1),
+    ],
+)
+def test_a_suspect_full_backup_pushes_out_no_good_one(
+    sizes: list[int], keep: int, going: int
+) -> None:
+    found = [entry("full", hours, size=size) for hours, size in enumerate(sizes)]
+    upon = entry("incremental", len(sizes), found[0].backup_id)
+    leaving = expiry.retention([*found, upon], keep)
+    gone = [one.backup_id for one in found[:going]] + ([upon.backup_id] if going else [])
+    assert leaving == set(gone)
 
 
 @pytest.mark.parametrize("seed", range(300))

@@ -1,10 +1,11 @@
-"""Database names that pgBackRest's manifest cannot hold, asked of a real server.
+"""What a backup refuses or doubts, asked of a real server; pgBackRest itself is stood in for.
 
-pgBackRest itself is stood in for: the refusal must come before it copies anything.
+Database names that its manifest cannot hold must be refused before it copies anything.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from psycopg import sql
 
 from dbops import status
 from dbops.contract import BackupRequest
-from dbops.engines.postgresql import backup, pgbackrest
+from dbops.engines.postgresql import backup, catalogue, options, pgbackrest
 from dbops.errors import ConfigError, VerificationFailed
 from dbops.targets import Target
 from tests.integration.cluster import PORT, Cluster
@@ -24,7 +25,7 @@ def repository(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> made.Reposi
     """Return what stands in for pgBackRest: a stanza of the running server's version."""
     ((number,),) = cluster.rows("SELECT current_setting('server_version_num')::int / 10000")
     text = made.info().replace('"version": "15"', f'"version": "{number}"')
-    stands_in = made.Repository(text, {}, {})
+    stands_in = made.Repository(text, made.segments(0x10, 0x40), {})
     monkeypatch.setattr(pgbackrest, "ask", stands_in.ask)
     return stands_in
 
@@ -82,3 +83,26 @@ def test_any_other_name_is_backed_up(
     with pytest.raises(VerificationFailed, match="named no new backup"):
         take(target)
     assert repository.asked[-1][0] == "backup"
+
+
+def test_a_suspiciously_small_backup_is_listed_and_its_attempt_fails(
+    repository: made.Repository, target: Target
+) -> None:
+    label = "20261104-010000F"
+    shrunk = {"delta": 490, "size": 490, "repository": {"delta": 49, "size": 49}}
+    taken = json.dumps(made.backup(label, 3, 0x40, info=shrunk))
+    repository.backup_text = f"P00   INFO: new backup label = {label}\n"
+    before = repository.info_text
+    repository.after_backup = before.replace('], "cipher"', f', {taken}], "cipher"')
+    file = catalogue.manifest_path(options.read(target), label)
+    file.parent.mkdir(parents=True)
+    with pytest.raises(VerificationFailed, match=r"is listed, but holds 490 .* less than half"):
+        take(target)
+    listed = catalogue.catalogue(target).backups[-1]
+    assert listed.backup_id == label
+    assert listed.manifest is not None
+    noted = status.read(target)
+    assert noted["kinds"]["full"]["last_result"] == 0
+    assert "less than half" in noted["kinds"]["full"]["message"]
+    assert noted["catalogue"]["newest_backup"] == label
+    assert "expire" not in {asked[0] for asked in repository.asked}
