@@ -122,6 +122,26 @@ def link(up: bool, contact: float) -> Iterator[Sample]:
     )
 
 
+def exposure(newest: float | None, now: float) -> Iterator[Sample]:
+    """Yield what would be lost if every member went away now: what came since the newest log.
+
+    ``newest`` is the time (since 1970) that the repository's log goes up to, None when it is not
+    known. The repository host tells it: it is what would be left.
+    """
+    yield Sample(
+        "dbops_rpo_exposure_seconds",
+        max(0.0, now - newest) if newest is not None else 0.0,
+        (),
+        "Age of the newest log in the repository: what would be lost with every member.",
+    )
+    yield Sample("dbops_rpo_exposure_known", float(newest is not None), (), KNOWN)
+
+
+def noted_newest(found: dict[str, Any]) -> float | None:
+    """Return the newest recovery point that a status (:mod:`dbops.status`) names, if any."""
+    return _time(found["catalogue"].get("newest")) or None
+
+
 def backups(
     found: dict[str, Any], method: str, kinds: Sequence[Kind], intervals: Mapping[Kind, float]
 ) -> Iterator[Sample]:

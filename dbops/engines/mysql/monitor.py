@@ -8,9 +8,7 @@ exporter adds.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable
 
 from dbops import status
 from dbops.contract import Sample
@@ -38,27 +36,7 @@ def collect(target: Target) -> Iterable[Sample]:
         yield from samples.backups(
             found, METHOD, KINDS[opts.flavor], opts.schedule_interval_seconds
         )
-        yield from exposure(found["catalogue"], time.time())
+        yield from samples.exposure(samples.noted_newest(found), time.time())
     else:
         yield from samples.disk("scratch", opts.require_path("scratch_dir"))
         yield from samples.drills(target, METHOD, opts.drill_interval_seconds or 0.0)
-
-
-def exposure(catalogue: Mapping[str, Any], now: float) -> Iterator[Sample]:
-    """Yield what would be lost if every member went away now: since the newest log stored."""
-    try:
-        newest = datetime.fromisoformat(str(catalogue.get("newest"))).timestamp()
-    except ValueError:
-        newest = 0.0
-    yield Sample(
-        "dbops_rpo_exposure_seconds",
-        max(0.0, now - newest) if newest else 0.0,
-        (),
-        "Time since log was last archived: what would be lost now.",
-    )
-    yield Sample(
-        "dbops_rpo_exposure_known",
-        float(newest > 0),
-        (),
-        "Whether the value beside it was measured just now.",
-    )

@@ -7,11 +7,12 @@ exporter adds.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from dbops import status
 from dbops.contract import Sample
-from dbops.engines.postgresql import member_metrics, options
+from dbops.engines.postgresql import member_metrics, options, stored_log
 from dbops.manifest import Kind
 from dbops.monitor import samples
 from dbops.targets import Target
@@ -30,6 +31,7 @@ def collect(target: Target) -> Iterable[Sample]:
         yield from samples.disk("backup", opts.repo_path)
         intervals = opts.schedule_interval_seconds
         yield from samples.backups(status.read(target), METHOD, KINDS, intervals)
+        yield from samples.exposure(stored_log.newest(opts.repo_path, opts.stanza), time.time())
     else:
         yield from samples.disk("scratch", opts.require_path("scratch_dir"))
         yield from samples.drills(target, METHOD, opts.drill_interval_seconds or 0.0)

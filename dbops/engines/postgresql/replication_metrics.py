@@ -41,8 +41,6 @@ FROM pg_replication_slots s LEFT JOIN pg_stat_replication r ON r.pid = s.active_
 WHERE s.slot_type = 'physical'"""
 _ARCHIVER = """
 SELECT last_archived_wal,
-  extract(epoch FROM clock_timestamp() - coalesce(last_archived_time, stats_reset,
-    pg_postmaster_start_time()))::float8,
   last_archived_time IS NOT NULL,
   coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false),
   archived_count::float8, failed_count::float8,
@@ -77,7 +75,7 @@ def collect(target: Target, options: Options, connection: Connection) -> Iterato
         assert found is not None
         seen = _seen.setdefault((target.cluster, target.member), Seen())
         yield from standby_samples(found, beat, seen, time.time())
-        yield from exposure(0.0, 0.0, known=False)
+        yield from pending(0.0, known=False)
     else:
         yield from primary_samples(target, connection.execute(_SLOTS).fetchall())
         archiver = connection.execute(_ARCHIVER).fetchone()
@@ -87,7 +85,7 @@ def collect(target: Target, options: Options, connection: Connection) -> Iterato
 
 def unknown() -> Iterator[Sample]:
     """Yield what is said when the server does not answer; the values stay as they were."""
-    for name in ("replication_lag_seconds", "replication_lag_bytes", "rpo_exposure"):
+    for name in ("replication_lag_seconds", "replication_lag_bytes", "archive_pending_bytes"):
         yield Sample(f"dbops_{name}_known", 0.0, (), samples.KNOWN)
 
 
@@ -143,14 +141,14 @@ def primary_samples(target: Target, slots: list[tuple[Any, ...]]) -> Iterator[Sa
 
 
 def archiver_samples(row: tuple[Any, ...]) -> Iterator[Sample]:
-    """Yield what would be lost if this primary and all standbys went away now."""
-    name, age, known, failing, archived, failed, position = row
+    """Yield how much log waits to be archived, and how archiving went."""
+    name, known, failing, archived, failed, position = row
     try:
         # The newest archived file may be a backup's label or a history file as well.
         end = float((split_segment(str(name)[:24])[1] + 1) * SEGMENT_BYTES)
     except ValueError:
         end, known = 0.0, False
-    yield from exposure(max(0.0, age), max(0.0, position - end), bool(known))
+    yield from pending(max(0.0, position - end), bool(known))
     yield Sample(
         "dbops_archive_failing",
         float(failing),
@@ -161,13 +159,8 @@ def archiver_samples(row: tuple[Any, ...]) -> Iterator[Sample]:
     yield Sample("dbops_archive_failures_total", failed, (), "Failed attempts.", "counter")
 
 
-def exposure(seconds: float, size: float, known: bool) -> Iterator[Sample]:
+def pending(size: float, known: bool) -> Iterator[Sample]:
     """Yield what is not in the archive yet; not known on a standby, which archives nothing."""
-    yield Sample(
-        "dbops_rpo_exposure_seconds",
-        seconds,
-        (),
-        "Time since log was last archived: what would be lost now.",
-    )
-    yield Sample("dbops_rpo_exposure_bytes", size, (), "Log that is not archived yet.")
-    yield Sample("dbops_rpo_exposure_known", float(known), (), samples.KNOWN)
+    text = "Log written here that is not archived yet."
+    yield Sample("dbops_archive_pending_bytes", size, (), text)
+    yield Sample("dbops_archive_pending_bytes_known", float(known), (), samples.KNOWN)

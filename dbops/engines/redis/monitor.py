@@ -7,6 +7,7 @@ exporter adds.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from dbops import status
@@ -28,8 +29,9 @@ def collect(target: Target) -> Iterable[Sample]:
         yield from member_metrics.collect(target, opts)
     elif target.part == "repository":
         yield from samples.disk("backup", opts.repo_path)
-        intervals = opts.schedule_interval_seconds
-        yield from samples.backups(status.read(target), METHOD, KINDS, intervals)
+        found, intervals = status.read(target), opts.schedule_interval_seconds
+        yield from samples.backups(found, METHOD, KINDS, intervals)
+        yield from samples.exposure(samples.noted_newest(found), time.time())
     else:
         yield from samples.disk("scratch", opts.require_path("scratch_dir"))
         yield from samples.drills(target, METHOD, opts.drill_interval_seconds or 0.0)

@@ -121,30 +121,29 @@ def test_a_slot_shows_a_standby_that_is_gone(tmp_path: Path) -> None:
     assert found["dbops_replication_slot_active/pg1/pg2"] == 0
 
 
-def test_exposure_is_counted_from_the_end_of_the_newest_archived_segment() -> None:
-    row = ("000000010000000000000003", 42.0, True, False, 3.0, 0.0, 4.5 * 16 * 1024 * 1024)
+def test_pending_log_is_counted_from_the_end_of_the_newest_archived_segment() -> None:
+    row = ("000000010000000000000003", True, False, 3.0, 0.0, 4.5 * 16 * 1024 * 1024)
     found = values(replication_metrics.archiver_samples(row))
 
-    assert found["dbops_rpo_exposure_seconds"] == 42
-    assert found["dbops_rpo_exposure_bytes"] == 8 * 1024 * 1024
-    assert found["dbops_rpo_exposure_known"] == 1
+    assert found["dbops_archive_pending_bytes"] == 8 * 1024 * 1024
+    assert found["dbops_archive_pending_bytes_known"] == 1
 
 
 def test_the_label_of_a_backup_counts_as_the_segment_it_began_in() -> None:
     name = "000000010000000000000003.00000028.backup"
-    row = (name, 1.0, True, False, 3.0, 0.0, 4.0 * 16 * 1024 * 1024)
+    row = (name, True, False, 3.0, 0.0, 4.0 * 16 * 1024 * 1024)
     found = values(replication_metrics.archiver_samples(row))
 
-    assert found["dbops_rpo_exposure_bytes"] == 0
-    assert found["dbops_rpo_exposure_known"] == 1
+    assert found["dbops_archive_pending_bytes"] == 0
+    assert found["dbops_archive_pending_bytes_known"] == 1
 
 
 @pytest.mark.parametrize("name", [None, "00000002.history", "x"])
-def test_exposure_without_an_archived_segment_is_not_known(name: str | None) -> None:
-    row = (name, 10.0, name is not None, True, 0.0, 1.0, 100.0)
+def test_pending_log_without_an_archived_segment_is_not_known(name: str | None) -> None:
+    row = (name, name is not None, True, 0.0, 1.0, 100.0)
     found = values(replication_metrics.archiver_samples(row))
 
-    assert found["dbops_rpo_exposure_known"] == 0
+    assert found["dbops_archive_pending_bytes_known"] == 0
     assert found["dbops_archive_failing"] == 1
 
 
