@@ -96,6 +96,8 @@ def test_the_repository_tells_of_its_backups(whole: Site) -> None:
         assert page.value("dbops_backup_last_size_bytes", type=kind) > 0
     assert page.value("dbops_backup_retained_count") == len(newest)
     assert page.value("dbops_backup_encrypted") == 1
+    assert page.value("dbops_rpo_exposure_known") == 1
+    assert 0 <= page.value("dbops_rpo_exposure_seconds") < 180
     assert time.time() - page.value("dbops_backup_last_success_timestamp_seconds",
                                     type="incremental") < 600  # fmt: skip
 

@@ -15,7 +15,16 @@ import pytest
 
 from dbops import lock, status
 from dbops.contract import BackupRequest, RestoreRequest
-from dbops.engines.redis import aof, backup, catalogue, fingerprint, private_server, shipping, spool
+from dbops.engines.redis import (
+    aof,
+    backup,
+    catalogue,
+    fingerprint,
+    monitor,
+    private_server,
+    shipping,
+    spool,
+)
 from dbops.engines.redis.private_server import Place
 from dbops.engines.redis.spool import Spool
 from dbops.errors import (
@@ -337,6 +346,17 @@ def test_data_that_vanished_are_told_of(site: Site) -> None:
     site.take()
     assert status.read(site.target())["kinds"]["full"]["last_result"] == 1
     assert len(list((site.folder / "stage").iterdir())) == 1
+
+
+def test_what_would_be_lost_is_told_from_the_newest_log_stored(site: Site) -> None:
+    site.take()
+    site.primary.run(("SET", "key", 1))
+    site.settle()
+    stored_log = site.take("log")
+    told = {one.name: one.value for one in monitor.collect(site.target())}
+    assert told["dbops_rpo_exposure_known"] == 1
+    age = time.time() - stored_log.stop.timestamp()
+    assert told["dbops_rpo_exposure_seconds"] == pytest.approx(age, abs=5)
 
 
 def test_what_a_killed_run_left_is_cleared_away(site: Site) -> None:
