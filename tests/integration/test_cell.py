@@ -99,9 +99,10 @@ def test_no_socket_and_no_file_outside_of_the_scratch_folder_is_seen(cell: Cell)
 
 def test_nothing_but_the_scratch_folder_is_written_to(cell: Cell, folder: Path) -> None:
     write = "open(sys.argv[1], 'w').write('x')"
-    for path in ("/x", "/etc/x", "/usr/x", "/usr/bin/x", "/dev/x", "/tmp/x", f"{folder}/x"):
+    for place in ("/", "/etc", "/usr", "/usr/bin", "/dev", "/tmp", folder):
+        path = Path(place, f"of-{folder.name}")
         assert attempt(cell, write, path) in ("OSError", "PermissionError", "FileNotFoundError")
-        assert not Path(path).exists()
+        assert not path.exists()
     assert attempt(cell, write, folder / "data" / "x") == "done"
     assert (folder / "data" / "x").read_text() == "x"
 
