@@ -75,22 +75,24 @@ def make_room(
     former: Path | None,
     refuse_running: Callable[[Path], None],
     account: str,
-    mode: int = 0o700,
 ) -> tuple[Step, ...]:
     """Return the steps that set ``data_dir`` aside as ``former``, if anything, and make it anew."""
-    new = Action(f"make the directory {data_dir}", partial(make, data_dir, account, mode))
+    new = Action(f"make the directory {data_dir}", partial(make, data_dir, account))
     if former is None:
         return (new,)
     move = partial(set_aside, data_dir, former, partial(refuse_running, data_dir))
     return (Action(f"rename {data_dir} to {former}", move), new)
 
 
-def make(data_dir: Path, account: str, mode: int = 0o700) -> None:
-    """Make an empty data directory of ``account``; Refused when that cannot be done."""
+def make(data_dir: Path, account: str) -> None:
+    """Make an empty data directory that only ``account`` may enter, as the roles make one.
+
+    Raises Refused when that cannot be done.
+    """
     try:
         entry = pwd.getpwnam(account)
         ids = (entry.pw_uid, entry.pw_gid) if os.geteuid() == 0 else (-1, -1)
-        with handles.make(data_dir, *ids, mode):
+        with handles.make(data_dir, *ids, 0o700):
             pass
     except (OSError, KeyError) as error:
         raise Refused(f"{data_dir} cannot be made: {error}.") from None

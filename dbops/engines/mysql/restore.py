@@ -68,7 +68,7 @@ def _steps(
             watched=partial(fetch, opts, work),
         ),
         *set_aside.stop_service(opts.service),
-        *set_aside.make_room(data_dir, former, refuse_running, opts.os_user, 0o750),
+        *set_aside.make_room(data_dir, former, refuse_running, opts.os_user),
         Action(
             f"restore {', '.join(entry.backup_id for entry in way.entries)} to {data_dir} and "
             f"prepare it ({kept})",
