@@ -9,7 +9,6 @@ import signal
 import subprocess
 import tempfile
 import time
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -25,6 +24,7 @@ CONFIG = """[mariadb-backup]
 socket = {directory}/s.sock
 [mysqld]
 datadir = {data}
+tmpdir = {directory}/tmp
 socket = {directory}/s.sock
 pid-file = {directory}/pid
 log-bin = {data}/binlog
@@ -62,7 +62,10 @@ class Member:
             )
         )
         self.config.chmod(0o644)
-        self._own(directory)
+        # A server that starts deletes the temporary tables of whichever has the same folder.
+        (directory / "tmp").mkdir(exist_ok=True)
+        for path in (directory, directory / "tmp"):
+            self._own(path)
 
     @staticmethod
     def _own(path: Path) -> None:
@@ -134,26 +137,12 @@ class Member:
 
 @cache
 def _installed() -> Path:
-    """Return an empty data directory that no server uses; it goes with this process.
-
-    The vendor's tool failed once on a busy machine, where nobody had kept what it said: a try that
-    fails is reported as a warning, and repeated once.
-    """
+    """Return an empty data directory that no server uses; it goes with this process."""
     folder = Path(tempfile.mkdtemp(prefix="dbops-mysql-", dir="/tmp"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)
     member = Member(folder / "empty")
-    done = _install(member)
-    if done.returncode:
-        warnings.warn(f"mariadb-install-db failed once:\n{done.stdout[-4000:]}", stacklevel=2)
-        shutil.rmtree(member.data, ignore_errors=True)
-        done = _install(member)
-    assert done.returncode == 0, done.stdout[-4000:]
-    return member.data
-
-
-def _install(member: Member) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    done = subprocess.run(
         [
             "mariadb-install-db",
             f"--defaults-file={member.config}",
@@ -168,6 +157,8 @@ def _install(member: Member) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=120,
     )
+    assert done.returncode == 0, done.stdout[-4000:]
+    return member.data
 
 
 def certificates(folder: Path) -> None:
