@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The slowest first; "make check-mypy" runs one of them.
 CHECKS := check-ansible-lint check-pytest check-mypy check-lint-imports check-yamllint check-ruff
 
-.PHONY: help demo test test-engine test-all test-attacks check $(CHECKS) bench lab-up lab-down lab-clean docs
+.PHONY: help demo test test-engine test-all test-attacks test-controller check $(CHECKS) bench lab-up lab-down lab-clean docs
 .DEFAULT_GOAL := help
 COMMA := ,
 
@@ -30,11 +30,14 @@ test: .venv/.stamp  ## Every check, and every engine on real hosts; what it leav
 test-engine: .venv/.stamp  ## Everything about one engine (ENGINE=redis), on the release that "make test" has not (RELEASE=…)
 	@$(PYTHON) -m tests.run --engine $(or $(ENGINE),"") $(addprefix --release=,$(RELEASE))
 
-test-all: .venv/.stamp  ## Everything about every engine, and the attacks: hours
+test-all: .venv/.stamp  ## Everything about every engine, the attacks and the other controller: hours
 	@$(PYTHON) -m tests.run --all
 
 test-attacks: .venv/.stamp  ## Every attack that SECURITY.md tells of, on hosts of its own; "make test" leaves these out (ENGINES="postgresql …")
 	@$(PYTHON) -m pytest $(or $(addprefix tests/attacks/,$(subst $(COMMA), ,$(ENGINES))),tests/attacks) -n $(or $(WORKERS),2) --dist loadscope -ra
+
+test-controller: .venv/.stamp  ## A controller on Debian 13, with the newest ansible-core, on a host of its own
+	@$(PYTHON) -m pytest tests/controller -ra
 
 check: .venv/.stamp  ## Lint, types, unit and contract tests, side by side; no server needed
 	@$(MAKE) --no-print-directory --keep-going --output-sync=target --jobs=$(or $(WORKERS),2) $(CHECKS)

@@ -168,6 +168,7 @@ def _lanes(arguments: argparse.Namespace) -> Iterator[list[Part]]:
         yield from deep(engine, arguments.release or other_release(engine))
     if arguments.all:
         yield [_pytest("attacks", "tests/attacks")]
+        yield [_pytest("controller", "tests/controller")]
     if not chosen:
         yield from everything()
 
@@ -177,7 +178,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.run", description=__doc__)
     parser.add_argument("--engine", action="append", choices=engines.NAMES, dest="engines")
     parser.add_argument("--release", choices=images.RELEASES)
-    parser.add_argument("--all", action="store_true", help="every engine, and tests/attacks")
+    parser.add_argument("--all", action="store_true", help="every engine, attacks, controller")
     arguments = parser.parse_args()
     LOGS.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
