@@ -8,15 +8,16 @@ from __future__ import annotations
 import contextlib
 import http.server
 import ipaddress
-import math
 import re
 import socket
 import ssl
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from prometheus_client import Metric, generate_latest
 
 from dbops.contract import Sample
 from dbops.errors import ConfigError, Refused
@@ -29,45 +30,42 @@ _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
-def encode(samples: Iterable[Sample]) -> str:
+class _Families:
+    """Families of one scrape, as prometheus-client collects them."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        """Return each family once."""
+        return self._families
+
+
+def encode(samples: Iterable[Sample]) -> bytes:
     """Return ``samples`` as Prometheus text, grouped by name; the last of two equal series wins.
 
-    A family takes its type and help from its first sample. A counter keeps its name as it is.
+    A family takes its type and help from its first sample; a counter's name ends in ``_total``.
     """
     families: dict[str, dict[tuple[tuple[str, str], ...], Sample]] = {}
     for sample in samples:
         if _NAME.fullmatch(sample.name):
             families.setdefault(sample.name, {})[tuple(sorted(sample.labels))] = sample
-    lines: list[str] = []
-    for name, family in families.items():
-        first = next(iter(family.values()))
-        lines.append(f"# HELP {name} {_escape(first.help or name)}")
-        lines.append(f"# TYPE {name} {first.kind}")
-        lines.extend(
-            f"{name}{_labels(sample)} {_number(sample.value)}" for sample in family.values()
-        )
-    return "\n".join(lines) + "\n"
+    return generate_latest(_Families([_metric(list(one.values())) for one in families.values()]))
 
 
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n")
+def _metric(samples: Sequence[Sample]) -> Metric:
+    first = samples[0]
+    name = first.name.removesuffix("_total") if first.kind == "counter" else first.name
+    metric = Metric(name, first.help or first.name, first.kind)
+    for sample in samples:
+        labels = {name: _utf8(value) for name, value in sample.labels if _LABEL.fullmatch(name)}
+        metric.add_sample(sample.name, labels, sample.value)
+    return metric
 
 
-def _labels(sample: Sample) -> str:
-    pairs = [
-        name + '="' + _escape(value).replace('"', '\\"') + '"'
-        for name, value in sample.labels
-        if _LABEL.fullmatch(name)
-    ]
-    return "{" + ",".join(pairs) + "}" if pairs else ""
-
-
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
+def _utf8(value: str) -> str:
+    """Return a label's value without what UTF-8 has no bytes for, such as a file's odd name."""
+    return value.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True)
@@ -194,7 +192,7 @@ class Server(http.server.ThreadingHTTPServer):
         assert isinstance(connection, ssl.SSLSocket)
         return may_scrape(connection.getpeercert(), self._tls.clients)
 
-    def metrics(self) -> str:
+    def metrics(self) -> bytes:
         """Return everything known, as Prometheus text."""
         samples = [s for target in self.fleet.collect(self.timeout_seconds) for s in target.samples]
         return encode([*samples, *self.fleet.unreadable()])
@@ -208,15 +206,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if not self.server.lets_in(self.connection):
-            self._answer(403, "This certificate is not that of a client that may scrape.\n")
+            self._answer(403, b"This certificate is not that of a client that may scrape.\n")
             return
         if self.path.split("?")[0] != "/metrics":
-            self._answer(404, "The metrics are at /metrics.\n")
+            self._answer(404, b"The metrics are at /metrics.\n")
             return
         self._answer(200, self.server.metrics())
 
-    def _answer(self, status: int, text: str) -> None:
-        body = text.encode("utf-8", "backslashreplace")
+    def _answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", CONTENT_TYPE)
         self.send_header("Content-Length", str(len(body)))

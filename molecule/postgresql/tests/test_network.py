@@ -109,4 +109,4 @@ def test_metrics_are_for_this_host_alone(host, address: str) -> None:
         "python3 -c 'import urllib.request as u;"
         'print(u.urlopen("http://127.0.0.1:9630/metrics").read().decode())\''
     )
-    assert re.search(r"^dbops_up\{[^}]*\} 1$", page, re.M)
+    assert re.search(r"^dbops_up\{[^}]*\} 1\.0$", page, re.M)

@@ -29,23 +29,23 @@ def test_text_parses_with_hostile_labels() -> None:
     hostile = 'a"b\\c\nd é'
     text = encode(
         [
-            Sample("m_seconds", 1.5, (("l", hostile),), "Help\nme"),
-            Sample("n", 2, (), "", "counter"),
+            Sample("m_seconds", 1.5, (("l", hostile), ("file", "\udcff")), "Help\nme"),
+            Sample("n_total", 2, (), "", "counter"),
             Sample("m_seconds", float("nan"), (("l", "x"),)),
             Sample("bad name", 1),
-            Sample("n", 3),
+            Sample("n_total", 3, (), "", "counter"),
         ]
-    )
+    ).decode()
     found = {
         sample.name: sample
         for family in text_string_to_metric_families(text)
         for sample in family.samples
         if sample.labels.get("l") != "x"
     }
-    assert found["m_seconds"].labels == {"l": hostile}
+    assert found["m_seconds"].labels == {"l": hostile, "file": "\\udcff"}
     assert found["m_seconds"].value == 1.5
-    assert "\nn 3\n" in text
-    assert text.count("\nn ") == 1
+    assert "# TYPE n_total counter\nn_total 3.0\n" in text
+    assert text.count("\nn_total ") == 1
 
 
 def test_labels_and_up_are_added(write_target: WriteTarget) -> None:
@@ -178,5 +178,5 @@ def test_serves_metrics_and_nothing_else(write_target: WriteTarget, tmp_path: Pa
         status, text = get(port, "/metrics")
         assert status == 200
         assert get(port, "/etc/passwd")[0] == 404
-    assert 'dbops_up{engine="fake",cluster="flights",instance_name="db1"} 1\n' in text
-    assert 'dbops_exporter_target_file_unusable{cluster="flights"} 0\n' in text
+    assert 'dbops_up{cluster="flights",engine="fake",instance_name="db1"} 1.0\n' in text
+    assert 'dbops_exporter_target_file_unusable{cluster="flights"} 0.0\n' in text
