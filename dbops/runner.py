@@ -97,6 +97,11 @@ Step = Command | Action
 Plan = Sequence[Step]
 
 
+def watched(title: str, do: Callable[[OnLine], None]) -> Action:
+    """Return a step that takes long and tells how it goes on."""
+    return Action(title, lambda: do(lambda line: None), watched=do)
+
+
 @dataclass(frozen=True)
 class Completed:
     """What a finished command left: its exit status and both outputs as text.

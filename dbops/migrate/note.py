@@ -7,22 +7,16 @@ What is *not* here: how one side follows the other and is compared with it (each
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from dbops import files
-from dbops.contract import MigratedDatabase, Migration, Progress
+from dbops.contract import MigratedDatabase, Migration
 from dbops.errors import Refused
-from dbops.runner import Action
 from dbops.targets import Target
 
 _FILE = "migration.json"
-
-
-def watched(title: str, do: Callable[[Progress], None]) -> Action:
-    """Return a step that tells how it goes on."""
-    return Action(title, lambda: do(lambda text: None), watched=do)
 
 
 def read(target: Target) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from dbops.engines.mysql.options import Options
 from dbops.errors import ConfigError, Refused, VerificationFailed
 from dbops.manifest import Fingerprint, compare
 from dbops.migrate import note
-from dbops.runner import Action, Plan
+from dbops.runner import Action, Plan, watched
 from dbops.targets import Target
 
 CLOSED = "migration.closed"
@@ -98,7 +98,7 @@ def _start(opts: Options, target: Target, ours: Connection) -> Plan:
     if not wanted:
         raise Refused("The other cluster has no database to migrate.")
     if members.following(ours, members.MIGRATION) is not None:
-        return [note.watched("go on following the other cluster", lambda tell: _resume(opts, tell))]
+        return [watched("go on following the other cluster", lambda tell: _resume(opts, tell))]
     held = [name for name in wanted if link.holds_tables(ours, name)]
     if held:
         raise Refused(
@@ -116,7 +116,7 @@ def _start(opts: Options, target: Target, ours: Connection) -> Plan:
                 raise
         _resume(opts, tell)
 
-    return [note.watched(f"copy {', '.join(wanted)} and follow the other cluster", copy)]
+    return [watched(f"copy {', '.join(wanted)} and follow the other cluster", copy)]
 
 
 def _require_newer(ours: Connection, theirs: Connection) -> None:
@@ -152,7 +152,7 @@ def _prove(opts: Options, target: Target, ours: Connection) -> Plan:
         tell(f"{found.rows} rows are equal on both sides at {expected.point}")
         note.note_proof(target, rows=found.rows)
 
-    return [note.watched("compare the content with the other cluster at one GTID", prove)]
+    return [watched("compare the content with the other cluster at one GTID", prove)]
 
 
 def _both(opts: Options, tell: Progress) -> tuple[Fingerprint, Fingerprint]:
@@ -195,7 +195,7 @@ def _switch(opts: Options, target: Target, ours: Connection) -> Plan:
         pause = _move(opts, target, tell)
         note.note_switch(target, pause)
 
-    return [note.watched("move the writers to this cluster", switch)]
+    return [watched("move the writers to this cluster", switch)]
 
 
 def _move(opts: Options, target: Target, tell: Progress) -> float:
@@ -241,7 +241,7 @@ def _follow(opts: Options, target: Target, ours: Connection) -> Plan:
             link.follow(opts, here, position)
         _resume(opts, tell)
 
-    return [note.watched("follow the other cluster from the switch on, for the way back", follow)]
+    return [watched("follow the other cluster from the switch on, for the way back", follow)]
 
 
 def _finish(opts: Options, target: Target, ours: Connection) -> Plan:

@@ -18,7 +18,7 @@ from dbops.engines.postgresql import migrate_proof, migrate_schema, migrate_swit
 from dbops.engines.postgresql.options import Options
 from dbops.errors import ConfigError, Refused, Unreachable
 from dbops.migrate import note
-from dbops.runner import Action, Plan
+from dbops.runner import Action, Plan, watched
 from dbops.targets import Target
 
 
@@ -89,7 +89,7 @@ def _start(opts: Options, target: Target, names: Sequence[str]) -> Plan:
         with link.here(opts, name) as ours:
             if not link.subscribed(ours):
                 plan += _begin(opts, name, made=bool(link.tables(ours)), empty=link.is_empty(ours))
-        plan.append(note.watched(f"copy database {name}", partial(_wait, opts, name)))
+        plan.append(watched(f"copy database {name}", partial(_wait, opts, name)))
     return plan
 
 
@@ -142,7 +142,7 @@ def _prove(opts: Options, target: Target, names: Sequence[str]) -> Plan:
             tell(f"{name}: {last.tables} tables with {last.rows} rows are equal on both sides")
         note.note_proof(target, proofs=[asdict(proof) for proof in proofs])
 
-    return [note.watched(f"compare {', '.join(migrated)} with the other cluster", prove)]
+    return [watched(f"compare {', '.join(migrated)} with the other cluster", prove)]
 
 
 def _followed(opts: Options, names: Sequence[str]) -> list[str]:
@@ -168,7 +168,7 @@ def _switch(opts: Options, target: Target, names: Sequence[str]) -> Plan:
         pause = migrate_switch.switch(opts, migrated, tell)
         note.note_switch(target, pause)
 
-    return [note.watched(f"move the writers of {', '.join(migrated)} to this cluster", switch)]
+    return [watched(f"move the writers of {', '.join(migrated)} to this cluster", switch)]
 
 
 def _follow(opts: Options, target: Target, names: Sequence[str]) -> Plan:

@@ -23,7 +23,7 @@ from dbops.engines.redis.options import Options
 from dbops.errors import CommandFailed, DbopsError, Refused
 from dbops.migrate import note
 from dbops.options import require_part
-from dbops.runner import Action, Plan
+from dbops.runner import Action, Plan, watched
 from dbops.targets import Target
 
 BEHIND_LIMIT_BYTES = 16 * 1024 * 1024
@@ -107,7 +107,7 @@ def _start(opts: Options, target: Target) -> Plan:
         with link.here(opts) as ours:
             link.wait_in_step(ours, tell)
 
-    return [*plan, note.watched("copy everything", wait)]
+    return [*plan, watched("copy everything", wait)]
 
 
 def _begin(opts: Options, target: Target, name: str) -> None:
@@ -140,7 +140,7 @@ def _prove(opts: Options, target: Target) -> Plan:
         tell(f"{proof.tables} tables with {proof.rows} rows are equal on both sides")
         note.note_proof(target, proof=asdict(proof))
 
-    return [note.watched("compare everything with the other cluster", prove)]
+    return [watched("compare everything with the other cluster", prove)]
 
 
 def _require_following(opts: Options, ours: Connection) -> None:
@@ -172,7 +172,7 @@ def _switch(opts: Options, target: Target) -> Plan:
         note.note_switch(target, pause)
         tell(f"writers waited for {pause:.1f} s")
 
-    return [note.watched("move the writers to this cluster", switch)]
+    return [watched("move the writers to this cluster", switch)]
 
 
 def _move(opts: Options, target: Target, tell: Progress) -> float:
@@ -228,7 +228,7 @@ def _follow(opts: Options, target: Target) -> Plan:
             ours.ask("CLIENT", "UNPAUSE")
             link.wait_in_step(ours, tell)
 
-    return [note.watched(f"follow {name} from the switch on, for the way back", follow)]
+    return [watched(f"follow {name} from the switch on, for the way back", follow)]
 
 
 def _stay_closed(opts: Options) -> None:
