@@ -34,6 +34,8 @@ def carry_out(
         else:
             for number, step in enumerate(steps, 1):
                 output.line(f"{number}. {step}")
+            if not steps:
+                output.line("There is nothing to do.")
         return
     options.require_confirmation(target, confirm, effect)
     times: list[dict[str, Any]] = []

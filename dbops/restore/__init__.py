@@ -1,1 +1,1 @@
-"""What engines share of a restore: data directories set aside."""
+"""A restore in place: its frame, its proof, and data directories set aside."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import re
@@ -35,18 +34,18 @@ def refuse_fixed(data_dir: Path) -> None:
         raise Refused(f"{data_dir} is not a directory: nothing was changed.")
 
 
-def refuse_without_space(data_dir: Path, needed_bytes: int, what: str) -> None:
-    """Raise Refused when the disk of ``data_dir`` cannot hold ``what`` beside what is there."""
+def refuse_without_space(data_dir: Path, needed_bytes: int, backup_id: str) -> None:
+    """Raise Refused when the disk of ``data_dir`` cannot hold a backup beside what is there."""
     place = next(parent for parent in data_dir.parents if parent.is_dir())
     free = shutil.disk_usage(place).free
     if free < needed_bytes:
         raise Refused(
-            f"{place} has {free // 2**20} MiB free and {what} needs "
+            f"{place} has {free // 2**20} MiB free and a restore of {backup_id} needs "
             f"{needed_bytes // 2**20} MiB beside what is set aside: nothing was changed."
         )
 
 
-def set_aside(data_dir: Path, aside: Path, refuse_running: Callable[[], None]) -> None:
+def set_aside(data_dir: Path, aside: Path, refuse_running: Callable[[], object]) -> None:
     """Rename ``data_dir`` to ``aside``, asking once more that no server runs on it."""
     refuse_running()
     if aside.exists():
@@ -73,14 +72,14 @@ def stop_service(service: str | None) -> tuple[Step, ...]:
 def make_room(
     data_dir: Path,
     former: Path | None,
-    refuse_running: Callable[[Path], None],
+    refuse_running: Callable[[], object],
     account: str,
 ) -> tuple[Step, ...]:
     """Return the steps that set ``data_dir`` aside as ``former``, if anything, and make it anew."""
     new = Action(f"make the directory {data_dir}", partial(make, data_dir, account))
     if former is None:
         return (new,)
-    move = partial(set_aside, data_dir, former, partial(refuse_running, data_dir))
+    move = partial(set_aside, data_dir, former, refuse_running)
     return (Action(f"rename {data_dir} to {former}", move), new)
 
 
@@ -108,19 +107,6 @@ def found(data_dir: Path) -> list[Path]:
         and path.is_dir()
         and not path.is_symlink()
     )
-
-
-def require_verified(note: Path) -> None:
-    """Raise Refused unless the last restore here, which left ``note``, was verified to its end."""
-    try:
-        said = json.loads(handles.read_own(note))
-    except (OSError, ValueError):
-        said = None
-    if not isinstance(said, dict) or not said.get("verified_at"):
-        raise Refused(
-            "The last restore on this host was not verified to its end, so what it set aside "
-            "is kept: restore again first."
-        )
 
 
 def discard_steps(data_dir: Path) -> Plan:

@@ -25,7 +25,6 @@ from dbops.contract import (
     Migration,
     Progress,
     RecoveryWindow,
-    RestoreRequest,
     Sample,
     VerifyResult,
 )
@@ -36,6 +35,7 @@ from dbops.errors import ConfigError
 from dbops.manifest import DatabaseFingerprint, Fingerprint, Kind, Manifest, TableFingerprint
 from dbops.runner import Action, Command, Plan
 from dbops.targets import Target
+from tests.contract import fake_member
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 LATER = datetime(2026, 5, 1, 12, 5, tzinfo=UTC)
@@ -104,25 +104,8 @@ def plan_expire(target: Target, backup_id: str | None) -> Plan:
     return [Command(("/bin/true", backup_id or "all"), title="expire")]
 
 
-def plan_restore(target: Target, request: RestoreRequest) -> Plan:
-    mark = target.state_dir / "restored"
-
-    def write() -> None:
-        mark.write_text(repr(request))
-
-    return [
-        Action("set the data directory aside", lambda: None),
-        Command(("/bin/echo", "restoring", str(request.time or request.point or "newest"))),
-        Action(f"write {mark}", write),
-    ]
-
-
 def plan_salvage(target: Target) -> Plan:
     return [Action("archive the last log", lambda: None)]
-
-
-def plan_discard(target: Target) -> Plan:
-    return [Action("remove the data set aside", lambda: None)]
 
 
 def fingerprint(target: Target, progress: Progress) -> Sequence[Fingerprint]:
@@ -227,9 +210,9 @@ ENGINE = Engine(
     take_backup=take_backup,
     verify=verify,
     plan_expire=plan_expire,
-    plan_restore=plan_restore,
+    plan_restore=fake_member.plan_restore,
     plan_salvage=plan_salvage,
-    plan_discard=plan_discard,
+    plan_discard=fake_member.plan_discard,
     fingerprint=fingerprint,
     run_drill=run_drill,
     heartbeat=heartbeat,

@@ -118,7 +118,7 @@ def test_restore_needs_the_exact_name(write_target: WriteTarget, capsys: Capture
 def test_dry_run_changes_nothing(write_target: WriteTarget, capsys: Capture) -> None:
     target = write_target()
     assert run("restore", "run", "--dry-run") == 0
-    assert "1. set the data directory aside" in capsys.readouterr().out
+    assert "1. fetch the log" in capsys.readouterr().out
     assert not target.state_dir.exists()
 
 

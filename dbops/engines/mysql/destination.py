@@ -71,6 +71,16 @@ class Work:
     done: list[str] = field(default_factory=list)
 
     @property
+    def backup_id(self) -> str:
+        """The backup that is put back, the last of its chain."""
+        return self.way.manifest.backup_id
+
+    @property
+    def room(self) -> int:
+        """About how many bytes the backups and the log take."""
+        return self.way.bytes + self.way.log_bytes
+
+    @property
     def log(self) -> Path:
         """Where the binary log is brought."""
         return self.folder / "log"

@@ -27,6 +27,16 @@ class Destination:
     words: str
     version: str
 
+    @property
+    def backup_id(self) -> str:
+        """The label of the backup."""
+        return self.backup.label
+
+    @property
+    def room(self) -> int:
+        """The bytes of its files; pgBackRest fetches the log piece by piece."""
+        return self.backup.size
+
 
 @dataclass(frozen=True)
 class _Log:

@@ -27,7 +27,12 @@ class Destination:
     words: str
 
     @property
-    def size(self) -> int:
+    def backup_id(self) -> str:
+        """The id of the full backup."""
+        return self.full.backup_id
+
+    @property
+    def room(self) -> int:
         """The bytes of all files."""
         return self.full.manifest.bytes_read + (self.log.manifest.bytes_read if self.log else 0)
 

@@ -98,7 +98,7 @@ class _Drill:
         return Supply(
             words=_log_words(way),
             fingerprints=way.full.manifest.fingerprints,
-            room=way.size,
+            room=way.room,
             known_at=listed_at if is_newest else way.newest,
             way=way,
         )

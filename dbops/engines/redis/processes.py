@@ -1,4 +1,4 @@
-"""Which server works in a data directory: a Redis server stands in it, whatever started it."""
+"""Which Redis or Valkey server works in a data directory, and the end of one."""
 
 from __future__ import annotations
 
@@ -7,42 +7,16 @@ import signal
 import time
 from pathlib import Path
 
-from dbops.errors import CommandFailed, Refused
+from dbops.errors import CommandFailed
+from dbops.restore import serving
 
+_PROGRAMS = ("redis", "valkey")
 _END_SECONDS = 10.0
 
 
 def working_in(folder: Path, own: bool = False) -> list[int]:
-    """Return the servers whose working directory is ``folder``.
-
-    Raises Refused when this account may not see where processes work, unless only its ``own`` are
-    asked for.
-    """
-    try:
-        place = os.stat(folder)
-    except OSError:
-        return []
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        try:
-            there = os.stat(entry / "cwd")
-            name = (entry / "comm").read_text(encoding="utf-8", errors="replace").strip()
-        except PermissionError:
-            if own or os.geteuid() == 0:
-                continue
-            raise Refused("Running servers cannot be seen: run dbops as root.") from None
-        except OSError:
-            continue
-        if os.path.samestat(place, there) and _is_server(name):
-            found.append(int(entry.name))
-    return found
-
-
-def _is_server(name: str) -> bool:
-    """A shell that stands in the directory holds nothing up."""
-    return name.startswith(("redis", "valkey"))
+    """Return the servers that work in ``folder``; Refused as :func:`.serving.working_in` says."""
+    return serving.working_in(folder, _PROGRAMS, own)
 
 
 def end(folder: Path) -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from dbops import handles, runner
 from dbops.contract import Progress
-from dbops.engines.redis import aof, catalogue, position, rdb
+from dbops.engines.redis import aof, catalogue, position, private_server, rdb
 from dbops.engines.redis.destination import Destination
 from dbops.engines.redis.options import Options
+from dbops.engines.redis.private_server import Place
 from dbops.errors import VerificationFailed
 from dbops.repository.restic import Repository
 from dbops.repository.routes import Entry
@@ -115,3 +116,17 @@ def same_base(data_dir: Path, entry: Entry) -> None:
         raise VerificationFailed(
             f"The stored base of {entry.backup_id} is not the one that its manifest describes."
         )
+
+
+def to_snapshot(opts: Options, data_dir: Path, user: str | None) -> None:
+    """Make an RDB file of the append-only files, at which a cache would not look, and drop them."""
+    place = Place(data=data_dir, run=data_dir, user=user, options=opts)
+    with (
+        private_server.start(place, opts.restore_time_limit_seconds) as server,
+        server.connect() as asked,
+    ):
+        asked.ask("CONFIG", "SET", "appendonly", "no")
+        asked.ask("SAVE")
+    for path in (place.log, place.socket, *(data_dir / aof.FOLDER).iterdir()):
+        path.unlink(missing_ok=True)
+    (data_dir / aof.FOLDER).rmdir()

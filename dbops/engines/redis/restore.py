@@ -1,25 +1,26 @@
-"""Restoring a member in place: the plan, its guards, and the removal of what was set aside.
+"""Redis's and Valkey's answers to a restore in place.
 
-Nothing is deleted by a restore: the former data directory is renamed and stays until
-:func:`plan_discard`. What is *not* here: which backup and time (:mod:`.destination`), how the files
-are made (:mod:`.refill`), and what happens from the server's start on (:mod:`.recovery`).
+What is *not* here: the order of the steps (:mod:`dbops.restore.plan`), which backup and time
+(:mod:`.destination`), how the files are made (:mod:`.refill`), and what the restored server is
+asked (:mod:`.recovery`).
 """
 
 from __future__ import annotations
 
 import os
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 from dbops.contract import RestoreRequest
 from dbops.engines.redis import catalogue, destination, options, processes, recovery, refill
 from dbops.engines.redis.destination import Destination
 from dbops.engines.redis.options import Options
-from dbops.errors import Refused
 from dbops.options import require_part
 from dbops.repository.restic import Repository
-from dbops.restore import set_aside
-from dbops.runner import Action, OnLine, Plan, Step, capture
+from dbops.restore import plan
+from dbops.restore.inplace import DataDir, InPlace, Wait
+from dbops.runner import Action, Command, OnLine, Plan, capture, watched
 from dbops.targets import Target
 
 _OWN = ("appendonlydir", "dump.rdb", "nodes.conf")
@@ -27,101 +28,93 @@ _TEMPORARY = ("temp-", ".nfs")
 
 
 def plan_restore(target: Target, request: RestoreRequest) -> Plan:
-    """Return the steps that put the cluster's data on this member back as it was.
-
-    Raises Refused over a running server, a directory that holds something else or a time out of
-    reach, ConfigError for what does not exist or what the server here cannot read.
-    """
-    require_part(target, "member")
-    opts = options.read(target)
-    data_dir = opts.require_path("data_dir")
-    if not request.rehearsal:
-        _refuse_running(data_dir)
-    occupied = _occupied(data_dir)
-    repo = catalogue.open_(target, opts)
-    way = destination.choose(opts, repo, request)
-    set_aside.refuse_without_space(data_dir, way.size, f"backup {way.full.backup_id}")
-    former = set_aside.name(data_dir)
-    kept = f"the former data is kept in {former}" if occupied else "there was no former data"
-    return (
-        *set_aside.stop_service(opts.service),
-        *set_aside.make_room(data_dir, former if occupied else None, _refuse_running, opts.os_user),
-        *_fill(opts, repo, way, data_dir, kept),
-        *recovery.steps(target, opts, way, former if occupied else None, kept),
-    )
-
-
-def _refuse_running(data_dir: Path) -> None:
-    found = processes.working_in(data_dir)
-    if found:
-        raise Refused(
-            f"A server is running on {data_dir} (process {found[0]}): stop it before a restore."
-        )
-
-
-def _occupied(data_dir: Path) -> bool:
-    """Return whether there is a former data directory to set aside; refuse anything else."""
-    set_aside.refuse_fixed(data_dir)
-    if not data_dir.exists() or not any(data_dir.iterdir()):
-        return False
-    strangers = [
-        path.name
-        for path in data_dir.iterdir()
-        if path.name not in _OWN and not path.name.startswith(_TEMPORARY)
-    ]
-    if strangers:
-        raise Refused(
-            f"{data_dir} holds {sorted(strangers)[0]!r}, which is not Redis' own: "
-            "nothing was changed."
-        )
-    return True
-
-
-def _fill(
-    opts: Options, repo: Repository, way: Destination, data_dir: Path, kept: str
-) -> tuple[Step, ...]:
-    user = opts.os_user if os.geteuid() == 0 else None
-
-    def fetch(tell: OnLine) -> None:
-        refill.fetch(repo, way, data_dir, user, tell)
-        refill.same_base(data_dir, way.full)
-
-    what = "base and log" if way.log is not None else "base"
-    steps: list[Step] = [
-        Action(
-            f"fetch {what} of {way.full.backup_id} into {data_dir}, to {way.words} ({kept})",
-            partial(fetch, lambda line: None),
-            watched=fetch,
-        )
-    ]
-    if way.until is not None and way.log is not None:
-        steps.append(
-            Action(f"cut the log after {way.words}", partial(_cut, opts, data_dir, way, user))
-        )
-    steps.append(Action("let check-aof read every file", partial(_checked, opts, data_dir, user)))
-    return tuple(steps)
-
-
-def _cut(opts: Options, data_dir: Path, way: Destination, user: str | None) -> None:
-    assert way.until is not None
-    refill.cut(opts, data_dir, way.until, capture)
-    refill.own(data_dir, user, linked=False)
-
-
-def _checked(opts: Options, data_dir: Path, user: str | None) -> None:
-    refill.check(opts, data_dir, capture)
-    refill.own(data_dir, user, linked=False)
+    """Return the steps of a restore, or refuse, as :func:`dbops.restore.plan.plan` does."""
+    return plan.plan(target, request, _in_place(target))
 
 
 def plan_discard(target: Target) -> Plan:
-    """Return the steps that remove what restores set aside, once the restored server is proven.
+    """Return what removes replaced data, as :func:`dbops.restore.plan.discard` does."""
+    return plan.discard(target, _in_place(target))
 
-    Raises Refused when the server is not up or the last restore did not end verified.
-    """
+
+def _in_place(target: Target) -> InPlace[Destination]:
     require_part(target, "member")
     opts = options.read(target)
-    data_dir = opts.require_path("data_dir")
-    if not set_aside.found(data_dir):
-        return ()
-    recovery.prove(target, opts)
-    return set_aside.discard_steps(data_dir)
+    return _Member(target, opts, opts.require_path("data_dir")).in_place()
+
+
+@dataclass(frozen=True)
+class _Member:
+    target: Target
+    opts: Options
+    data_dir: Path
+
+    @cached_property
+    def repo(self) -> Repository:
+        return catalogue.open_(self.target, self.opts)
+
+    @property
+    def user(self) -> str | None:
+        return self.opts.os_user if os.geteuid() == 0 else None
+
+    def in_place(self) -> InPlace[Destination]:
+        opts = self.opts
+        return InPlace(
+            data=DataDir(self.data_dir, opts.os_user, opts.service, self.serving, self.foreign),
+            choose=lambda request, live: destination.choose(opts, self.repo, request),
+            fill=self.fill,
+            start=self.start,
+            wait=Wait(
+                "wait until the server has loaded its data",
+                opts.restore_time_limit_seconds,
+                partial(recovery.state, opts),
+                partial(recovery.last_words, opts),
+            ),
+            opened=(
+                "make the server a primary, whatever it followed before",
+                partial(recovery.open_, opts),
+            ),
+            sound=(
+                "verify that the server came up with the restored data and keeps them",
+                partial(recovery.sound, opts),
+            ),
+            receives=partial(recovery.receives, opts),
+        )
+
+    def serving(self) -> int | None:
+        return next(iter(processes.working_in(self.data_dir)), None)
+
+    def foreign(self) -> str | None:
+        for name in sorted(path.name for path in self.data_dir.iterdir()):
+            if name not in _OWN and not name.startswith(_TEMPORARY):
+                return f"holds {name!r}, which is not Redis' own"
+        return None
+
+    def fill(self, way: Destination, kept: str) -> Plan:
+        data_dir, what = self.data_dir, "base and log" if way.log is not None else "base"
+        title = f"fetch {what} of {way.backup_id} into {data_dir}, to {way.words} ({kept})"
+        steps = [watched(title, partial(self.fetch, way))]
+        if way.until is not None and way.log is not None:
+            steps.append(Action(f"cut the log after {way.words}", partial(self.cut, way)))
+        steps.append(Action("let check-aof read every file", self.check))
+        if self.opts.purpose == "cache":
+            title = "make dump.rdb of the append-only files, which a cache does not read"
+            steps.append(Action(title, partial(refill.to_snapshot, self.opts, data_dir, self.user)))
+        return steps
+
+    def fetch(self, way: Destination, tell: OnLine) -> None:
+        refill.fetch(self.repo, way, self.data_dir, self.user, tell)
+        refill.same_base(self.data_dir, way.full)
+
+    def cut(self, way: Destination) -> None:
+        assert way.until is not None
+        refill.cut(self.opts, self.data_dir, way.until, capture)
+        refill.own(self.data_dir, self.user, linked=False)
+
+    def check(self) -> None:
+        refill.check(self.opts, self.data_dir, capture)
+        refill.own(self.data_dir, self.user, linked=False)
+
+    def start(self, way: Destination, kept: str) -> Plan:
+        service = self.opts.require("service")
+        return (Command(("systemctl", "start", "--no-block", service), title="start the service"),)

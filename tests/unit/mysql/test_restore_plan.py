@@ -110,7 +110,7 @@ def test_a_directory_that_is_something_else_is_left_alone(
 ) -> None:
     (tmp_path / "main").mkdir()
     (tmp_path / "main" / "thesis.txt").write_text("precious", encoding="ascii")
-    with pytest.raises(Refused, match="is not a data directory of the server: nothing was"):
+    with pytest.raises(Refused, match="is not a MariaDB data directory: nothing was changed"):
         plan(tmp_path)
 
 

@@ -178,7 +178,7 @@ def test_another_part_cannot_restore(tmp_path: Path) -> None:
 def test_only_what_a_restore_set_aside_is_discarded(
     tmp_path: Path, main: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "prove", lambda target, opts: None)
+    monkeypatch.setattr(recovery, "receives", lambda opts: True)
     aside = tmp_path / "main.set-aside-20261101T010000Z"
     for path in (aside, tmp_path / "main.set-aside-mine", tmp_path / "other"):
         path.mkdir()
