@@ -1,4 +1,7 @@
-"""The frame of a restore conducts the fake engine: each answer fails in turn, none unnoticed."""
+"""The frame of a restore conducts the fake engine: each answer fails in turn, none unnoticed.
+
+What is *not* here: the removal of what was set aside (``test_frames_discard``).
+"""
 
 from __future__ import annotations
 
@@ -36,11 +39,15 @@ KEPT = "data.set-aside-20260102T150000Z"
 @pytest.fixture
 def target(write_target: WriteTarget, monkeypatch: pytest.MonkeyPatch) -> Target:
     """A member whose server was stopped; what it is set aside as is known."""
-    made = write_target()
-    (made.state_dir / "data").mkdir(parents=True)
-    (made.state_dir / "data" / "former").touch()
     monkeypatch.setattr(set_aside, "name", lambda data_dir: data_dir.with_name(KEPT))
-    return made
+    return former(write_target())
+
+
+def former(target: Target) -> Target:
+    """Give a member former data."""
+    (target.state_dir / "data").mkdir(parents=True)
+    (target.state_dir / "data" / "former").touch()
+    return target
 
 
 def restore(target: Target, answers: Answers, tell: Callable[[str], None] = print) -> list[str]:
@@ -386,94 +393,3 @@ def test_the_proof_of_a_restore_knows_what_was_restored(target: Target) -> None:
     restore(target, answers)
     frame.discard(target, answers)
     assert asked == [Way(RestoreRequest()), None]
-
-
-def discarded(target: Target, answers: Answers) -> list[str]:
-    return list(runner.describe(frame.discard(target, answers)))
-
-
-def test_nothing_to_discard_asks_nobody(target: Target) -> None:
-    answers = replace(fake_member.in_place(target), receives=fail)
-    assert discarded(target, answers) == []
-
-
-def test_a_proven_restore_lets_go_of_what_it_replaced(target: Target) -> None:
-    answers = fake_member.in_place(target)
-    restore(target, answers)
-    state = target.state_dir
-    assert discarded(target, answers) == [f"remove {state}/{KEPT} for good"]
-    (state / "data.fetched").mkdir()
-    steps = frame.discard(target, answers)
-    assert list(runner.describe(steps)) == [
-        f"remove {state}/{KEPT} for good",
-        f"remove {state}/data.fetched, which a restore had fetched",
-    ]
-    runner.run(steps)
-    assert not (state / KEPT).exists()
-    (state / "data.fetched").mkdir()
-    assert discarded(target, answers) == [
-        f"remove {state}/data.fetched, which a restore had fetched"
-    ]
-
-
-def kept(target: Target, answers: Answers) -> str:
-    """Return why nothing is discarded."""
-    with pytest.raises(Refused) as caught:
-        frame.discard(target, answers)
-    return str(caught.value)
-
-
-@pytest.mark.parametrize("error", [VerificationFailed, Unreachable, CommandFailed])
-@pytest.mark.parametrize("name", ["receives", "sound"])
-def test_a_server_that_is_not_sound_keeps_everything(
-    target: Target, name: str, error: type[Exception]
-) -> None:
-    def bad(*_: object) -> Any:
-        raise error(f"{WORDS}.")
-
-    answers = fake_member.in_place(target)
-    restore(target, answers)
-    changes: dict[str, Any] = {"receives": bad} if name == "receives" else {"sound": ("x", bad)}
-    assert kept(target, replace(answers, **changes)) == (
-        f"The server is not up and sound, so nothing is removed: {WORDS}."
-    )
-
-
-def test_an_engines_own_error_keeps_everything(target: Target) -> None:
-    answers = fake_member.in_place(target)
-    restore(target, answers)
-    answers = replace(answers, receives=broken)
-    with pytest.raises(KeyError):
-        frame.discard(target, answers)
-    assert kept(target, replace(answers, explain=lambda error: "no x")).endswith("removed: no x.")
-
-
-def test_a_slip_of_the_pen_is_told_as_one(target: Target) -> None:
-    def missing() -> bool | None:
-        raise ConfigError("The option 'socket' is missing.")
-
-    answers = fake_member.in_place(target)
-    restore(target, answers)
-    with pytest.raises(ConfigError):
-        frame.discard(target, replace(answers, receives=missing))
-
-
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"verified_at": null}'])
-def test_a_restore_that_was_not_proven_keeps_everything(target: Target, text: str) -> None:
-    answers = fake_member.in_place(target)
-    restore(target, answers)
-    (target.state_dir / proof.NOTE).write_text(text)
-    assert "not verified to its end" in kept(target, answers)
-    (target.state_dir / proof.NOTE).unlink()
-    assert "not verified to its end" in kept(target, answers)
-
-
-def test_a_replica_has_to_receive_and_needs_no_note(target: Target) -> None:
-    answers = replace(fake_member.in_place(target), sound=("x", lambda way: None))
-    restore(target, answers)
-    (target.state_dir / proof.NOTE).unlink()
-    answers = replace(answers, sound=("x", fail))
-    assert discarded(target, replace(answers, receives=lambda: True))
-    assert kept(target, replace(answers, receives=lambda: False)).endswith(
-        "nothing is removed: it is a replica that receives nothing."
-    )
