@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dbops.engines.mysql import (
         audit,
         backup,
+        catalogue,
         checks,
         drill,
         fingerprint,
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
         migrate,
         monitor,
         restore,
-        retention,
     )
 else:
     its = Later(__name__)
@@ -30,10 +30,10 @@ ENGINE = Engine(
     default_port=3306,
     check=its.checks.check,
     audit=its.audit.audit,
-    catalogue=its.retention.catalogue,
+    catalogue=its.catalogue.STORE.catalogue,
     take_backup=its.backup.take_backup,
-    verify=its.retention.verify,
-    plan_expire=its.retention.plan_expire,
+    verify=its.catalogue.STORE.verify,
+    plan_expire=its.catalogue.STORE.plan_expire,
     plan_restore=its.restore.plan_restore,
     plan_discard=its.restore.plan_discard,
     fingerprint=its.fingerprint.fingerprint,

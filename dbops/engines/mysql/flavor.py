@@ -17,6 +17,7 @@ from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.columns import Summing
 from dbops.engines.mysql.gtid import Position
 from dbops.errors import VerificationFailed
+from dbops.manifest import Kind
 
 SKIPPED = 1_000_000
 _NAMES = (("Replica_", "Slave_"), ("Source", "Master"), ("Channel_Name", "Connection_name"))
@@ -63,7 +64,7 @@ class Flavor:
     server: str
     client: str
     reader: str
-    streams: Mapping[str, str]
+    streams: Mapping[Kind, str]
     private: tuple[str, ...]
     wanted: Mapping[str, str]
     session: str

@@ -1,7 +1,8 @@
 """Taking a backup: pgBackRest, then the checks that it lacks, the fingerprint and the manifest.
 
-What is *not* here: reading the catalogue (:mod:`.catalogue`), verifying and expiring
-(:mod:`.retention`).
+pgBackRest is the repository here, with a catalogue and a retention of its own, so this does not go
+through the frame of the restic engines (:mod:`dbops.backup.take`). What is *not* here: reading the
+catalogue (:mod:`.catalogue`), verifying and expiring (:mod:`.retention`).
 """
 
 from __future__ import annotations

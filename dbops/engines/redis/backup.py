@@ -1,16 +1,21 @@
 """Taking a full backup: a new base on the hidden replica, stored, checked and fingerprinted.
 
-What is *not* here: the log between two full backups (:mod:`.shipping`).
+A log belongs to one full backup here and ends with the next, so log backups keep a function of
+their own. What is *not* here: the order of a full backup's steps (:mod:`dbops.backup.take`), the
+log between two full backups (:mod:`.shipping`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 
-import dbops
 from dbops import lock, status
+from dbops.backup.copying import Copying, Facts, Stream
+from dbops.backup.take import LOG_WORK, take
 from dbops.contract import BackupRequest, Progress
 from dbops.engines.redis import (
     catalogue,
@@ -23,17 +28,16 @@ from dbops.engines.redis import (
     spool,
     tampering,
 )
+from dbops.engines.redis.catalogue import STORE
 from dbops.engines.redis.options import Options
 from dbops.engines.redis.position import Point
 from dbops.engines.redis.rewriting import Base, Rewriting
 from dbops.engines.redis.shipping import Since
 from dbops.engines.redis.spool import Spool
-from dbops.errors import Busy, ConfigError, DbopsError, Unreachable, VerificationFailed
-from dbops.manifest import Manifest
+from dbops.errors import Busy, DbopsError, Unreachable, VerificationFailed
+from dbops.manifest import Fingerprint, Manifest
 from dbops.options import require_part
 from dbops.repository import catalogue as stored
-from dbops.repository import expiry, plausible, routes
-from dbops.repository.plausible import Size
 from dbops.repository.restic import Repository, Saved
 from dbops.repository.routes import Entry
 from dbops.targets import Target
@@ -43,19 +47,23 @@ _NOTED_SECONDS = 3.0
 _TIDY_WAIT_SECONDS = 60.0
 
 
-def take_backup(target: Target, request: BackupRequest, progress: Progress) -> Manifest:
-    """Take one backup, prove that it is plausible, and list it with its manifest.
+@dataclass(frozen=True)
+class Source:
+    """Whose data the hidden replica has."""
 
-    Raises Busy when another runs, VerificationFailed when the backup cannot be trusted.
+    member: str
+
+
+def take_backup(target: Target, request: BackupRequest, progress: Progress) -> Manifest:
+    """Take a full backup as :func:`dbops.backup.take.take` does, or ship the log.
+
+    Raises VerificationFailed when the backup cannot be trusted.
     """
-    require_part(target, "repository")
     opts = options.read(target)
-    if request.kind not in ("full", "log"):
-        raise ConfigError(f"Redis has full and log backups and no {request.kind} ones: take those.")
-    repo = stored.open_repository(target, opts, remember=True)
-    if request.kind == "full":
-        return take_full(target, opts, repo, request.fingerprint, progress)
-    return _take_log(target, opts, repo, progress)
+    if request.kind == "log":
+        require_part(target, "repository")
+        return _take_log(target, opts, STORE.open(target, remember=True), progress)
+    return take(target, request, progress, copying(target, opts))
 
 
 def _take_log(target: Target, opts: Options, repo: Repository, progress: Progress) -> Manifest:
@@ -97,7 +105,8 @@ def _begun_anew(
     try:
         with lock.hold(target, "backup"):
             progress("the replica has a new base of its own: a full backup starts the log anew")
-            take_full(target, opts, repo, True, progress, for_log=True)
+            full = copying(target, opts, for_log=True)
+            take(target, BackupRequest("full"), progress, full)
     except Busy:
         found, end = stored.entries(repo), time.monotonic() + _NOTED_SECONDS
         while (begun := shipping.since(opts, found)) is None:
@@ -108,142 +117,107 @@ def _begun_anew(
     return shipping.base_of_log(opts, repo, progress)
 
 
-def take_full(
-    target: Target,
-    opts: Options,
-    repo: Repository,
-    with_fingerprint: bool,
-    progress: Progress,
-    for_log: bool = False,
-) -> Manifest:
-    """Take a full backup; the caller holds the cluster's backup lock.
+def copying(target: Target, opts: Options, for_log: bool = False) -> Copying[Source]:
+    """Return what the frame is to know of this engine and this cluster.
 
     With ``for_log`` the caller is a log backup and holds the lock of those too: what the replica
     has will do when its primary is gone.
     """
-
-    def log_alone(wait_seconds: float) -> AbstractContextManager[None]:
-        return nullcontext() if for_log else lock.hold(target, "log backup", wait_seconds)
-
-    with status.recorded(target, "full") as record:
-        base, saved, found, begun = _stored_base(opts, repo, for_log, progress)
-        rest: Entry | None = None
-        try:
-            if begun is not None:
-                # A log backup that runs now has measured the log before this base ended it.
-                progress("storing the rest of the log, after a log backup that may be running")
-                with log_alone(_LOG_WAIT_SECONDS):
-                    _, rest = shipping.stored(opts, repo, begun, progress)
-                    if rest is not None and with_fingerprint:
-                        # That takes its time: what ends a run meanwhile must not cost this log.
-                        stored.add(target, repo, rest)
-                        rest = None
-            manifest, forgotten = _listed(
-                target, opts, repo, base, saved, with_fingerprint, rest, progress
-            )
-        finally:
-            base.path.unlink(missing_ok=True)
-        status.note_catalogue(target, stored.catalogue(repo), encrypted=True)
-        plausible.require_size(Size(base.backup_id, manifest.bytes_read), routes.fulls(found))
-        record(manifest)
-    try:
-        with log_alone(_TIDY_WAIT_SECONDS):
-            _forget_spools(opts, base.backup_id)
-    except Busy as busy:
-        progress(f"the former log's files are removed after the next backup: {busy}")
-    expiry.give_back(target, repo, forgotten, progress)
-    return manifest
-
-
-def _stored_base(
-    opts: Options, repo: Repository, alone: bool, progress: Progress
-) -> tuple[Base, Saved, Sequence[Entry], Since | None]:
-    """Let the replica write a new base, and store it while it is being written.
-
-    Returns also what the catalogue held before, and which of it the replica's log went on from.
-    What redis compresses is not compressed again: that would only cost time.
-    """
-    with client.replica(opts) as connection:
-        member = replica.attach(opts, connection, progress, alone)
-        replica.healthy(connection)
-        tampering.require_as_declared(opts, connection)
-        linked = shipping.linked(opts)
-        progress(f"full backup of {member}'s data from its replica here")
-        with Rewriting(opts, connection, member) as rewriting:
-            closing = rewriting.watch(linked)
-            try:
-                found = stored.known(repo, progress)
-                producer, tags = rewriting.producer(), (rewriting.backup_id,)
-                saved = repo.save_stream(producer, catalogue.BASE, tags, progress, "off")
-            except DbopsError:
-                # Why there is no whole base says more than that its reader met no end.
-                closing.result()
-                rewriting.refuse_damage()
-                raise
-            base = closing.result()
-        tampering.require_as_declared(opts, connection)
-    if saved.bytes_read != base.path.stat().st_size:
-        raise VerificationFailed(
-            f"{saved.bytes_read} bytes of the base were stored and it has "
-            f"{base.path.stat().st_size}: run again."
-        )
-    return base, saved, found, shipping.among(found, linked)
-
-
-def _listed(
-    target: Target,
-    opts: Options,
-    repo: Repository,
-    base: Base,
-    saved: Saved,
-    with_fingerprint: bool,
-    rest: Entry | None,
-    progress: Progress,
-) -> tuple[Manifest, bool]:
-    """List the stored base, with the fingerprint of its content if one is wanted, and ``rest``.
-
-    Returns also whether retention let something go.
-    """
-    manifest = _manifest(target, repo, base, saved)
-    trouble: DbopsError | None = None
-    if with_fingerprint:
-        try:
-            point = manifest.start_point
-            found = fingerprint.of_file(opts, base.path, point, progress)
-            manifest = manifest.model_copy(update={"fingerprints": (found,)})
-        except DbopsError as error:
-            trouble = error
-    new = Entry(manifest=manifest, snapshots={catalogue.BASE: saved.snapshot_id})
-    listed = [new] if rest is None else [rest, new]
-    forgotten = expiry.add(target, repo, listed, opts.backup_keep_full, progress)
-    if trouble is not None:
-        raise type(trouble)(
-            f"Backup {base.backup_id} is complete and kept, but without a fingerprint: {trouble}"
-        )
-    return manifest, forgotten
-
-
-def _manifest(target: Target, repo: Repository, base: Base, saved: Saved) -> Manifest:
-    point = str(Point(base.head.format, base.base_id, 0))
-    return Manifest(
-        engine=target.engine,
-        version=base.head.writer,
-        cluster=target.cluster,
-        member=base.member,
-        backup_id=base.backup_id,
-        kind="full",
-        parent_id=None,
-        start=base.start,
-        stop=base.stop,
-        start_point=point,
-        stop_point=point,
-        bytes_read=saved.bytes_read,
-        bytes_stored=saved.bytes_stored,
-        encrypted=True,
-        tool="restic",
-        tool_version=repo.version(),
-        dbops_version=dbops.__version__,
+    work = _Work(target, opts, for_log)
+    return Copying(
+        store=STORE,
+        kinds=("full",),
+        source=work.source,
+        open_stream=work.stream,
+        fingerprint=work.fingerprint,
+        tidy=work.tidy,
     )
+
+
+@dataclass(frozen=True)
+class _Work:
+    target: Target
+    opts: Options
+    for_log: bool
+
+    def log_alone(self, wait_seconds: float) -> AbstractContextManager[None]:
+        if self.for_log:
+            return nullcontext()
+        return lock.hold(self.target, LOG_WORK, wait_seconds)
+
+    def source(self, newest: Entry | None, progress: Progress) -> Source:
+        with client.replica(self.opts) as connection:
+            return Source(replica.attach(self.opts, connection, progress, self.for_log))
+
+    @contextmanager
+    def stream(
+        self, repo: Repository, source: Source, parent: Entry | None, progress: Progress
+    ) -> Iterator[Stream]:
+        """Let the replica write a new base, which is stored while it is being written."""
+        opts = self.opts
+        with client.replica(opts) as connection:
+            replica.healthy(connection)
+            tampering.require_as_declared(opts, connection)
+            linked = shipping.linked(opts)
+            with Rewriting(opts, connection, source.member) as rewriting:
+                closing = rewriting.watch(linked)
+
+                def finished(saved: Saved, lines: Sequence[str]) -> Facts:
+                    base = closing.result()
+                    tampering.require_as_declared(opts, connection)
+                    return _facts(base, saved)
+
+                def ends_log(found: Sequence[Entry]) -> Entry | None:
+                    return self.rest(repo, shipping.among(found, linked), progress)
+
+                try:
+                    # What redis compresses is not compressed again: that would only cost time.
+                    producer = rewriting.producer()
+                    yield Stream(catalogue.BASE, producer, finished, ends_log)
+                except DbopsError:
+                    # Report why the base is incomplete; that its reader met no end says less.
+                    closing.result()
+                    rewriting.refuse_damage()
+                    raise
+                finally:
+                    self.base(rewriting.backup_id).unlink(missing_ok=True)
+
+    def base(self, backup_id: str) -> Path:
+        """Return where the base of a backup is linked, until its content is recorded."""
+        return self.opts.require_path("stage_dir") / backup_id / catalogue.BASE
+
+    def rest(self, repo: Repository, begun: Since | None, progress: Progress) -> Entry | None:
+        """Store the rest of the log that the new base ends."""
+        if begun is None:
+            return None
+        # A log backup that runs now has measured the log before this base ended it.
+        progress("storing the rest of the log, after a log backup that may be running")
+        with self.log_alone(_LOG_WAIT_SECONDS):
+            return shipping.stored(self.opts, repo, begun, progress)[1]
+
+    def fingerprint(
+        self, source: Source, manifest: Manifest, progress: Progress
+    ) -> tuple[Fingerprint, ...]:
+        base = self.base(manifest.backup_id)
+        return (fingerprint.of_file(self.opts, base, manifest.start_point, progress),)
+
+    def tidy(self, manifest: Manifest, progress: Progress) -> None:
+        """Remove the former log's files, once no log backup is about to read them."""
+        try:
+            with self.log_alone(_TIDY_WAIT_SECONDS):
+                _forget_spools(self.opts, manifest.backup_id)
+        except Busy as busy:
+            progress(f"the former log's files are removed after the next backup: {busy}")
+
+
+def _facts(base: Base, saved: Saved) -> Facts:
+    size = base.path.stat().st_size
+    if saved.bytes_read != size:
+        raise VerificationFailed(
+            f"{saved.bytes_read} bytes of the base were stored and it has {size}: run again."
+        )
+    point = str(Point(base.head.format, base.base_id, 0))
+    return Facts(base.head.writer, base.start, base.stop, point, point, saved.bytes_read)
 
 
 def _forget_spools(opts: Options, staying: str) -> None:

@@ -143,7 +143,7 @@ def sentinels(target: Target, opts: Options) -> Iterator[Check]:
 
 def repository(target: Target, opts: Options) -> Iterator[Check]:
     """The way to the repository, which a restore of this member takes."""
-    found = catalogue.catalogue(target)
+    found = catalogue.STORE.catalogue(target)
     yield Check("repository answers", True, f"{len(found.backups)} backups")
 
 

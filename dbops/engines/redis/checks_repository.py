@@ -52,7 +52,7 @@ def hidden_replica(target: Target, opts: Options) -> Iterator[Check]:
 
 def stored(target: Target, opts: Options) -> Iterator[Check]:
     """What the repository holds: redundancy, ages, how far its log goes."""
-    found = catalogue.catalogue(target)
+    found = catalogue.STORE.catalogue(target)
     yield Check("repository answers", True, f"{len(found.backups)} backups")
     yield lines.redundancy(found.backups, opts.minimum_redundancy)
     for kind, seconds in opts.schedule_interval_seconds.items():

@@ -334,6 +334,7 @@ def test_data_that_vanished_are_told_of(site: Site) -> None:
     site.primary.run(*[("SET", f"key{n}", "x" * 1000) for n in range(200)])
     site.settle()
     site.take()
+    status.update(site.target(), "prune", {"last_success": "2020-01-01T00:00:00+00:00"})
     site.primary.run(("FLUSHALL",))
     site.settle()
     with pytest.raises(VerificationFailed, match=r"is listed, but holds .* less than half"):
@@ -343,6 +344,8 @@ def test_data_that_vanished_are_told_of(site: Site) -> None:
     assert noted["kinds"]["full"]["last_result"] == 0
     assert "less than half" in noted["kinds"]["full"]["message"]
     assert noted["catalogue"]["newest_backup"] == site.backups()[-1]
+    assert noted["prune"]["last_success"] > "2020-01-02", "space that is due is given back"
+    assert [path.name for path in (site.folder / "stage").iterdir()] == site.backups()[-1:]
     site.take()
     assert status.read(site.target())["kinds"]["full"]["last_result"] == 1
     assert len(list((site.folder / "stage").iterdir())) == 1
@@ -382,7 +385,7 @@ def test_a_fingerprint_outlives_a_full_backup_beside_it(site: Site) -> None:
 
 
 def test_incremental_backups_are_refused(site: Site) -> None:
-    with pytest.raises(ConfigError, match="no incremental ones"):
+    with pytest.raises(ConfigError, match="no incremental backups of 'store': take a full one"):
         site.take("incremental")
 
 

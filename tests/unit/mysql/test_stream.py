@@ -152,9 +152,10 @@ def test_what_is_said_of_a_dump_is_read() -> None:
         MYSQL.backup_log(lines[2:])
 
 
-def test_an_increment_of_mysql_is_refused_in_words() -> None:
-    backup.require_kind(MYSQL, "full")
-    with pytest.raises(ConfigError, match="MySQL has no incremental backup here: take a full one"):
-        backup.require_kind(MYSQL, "incremental")
-    with pytest.raises(ConfigError, match="take a full one or an incremental one"):
-        backup.require_kind(MARIADB, "differential")
+def test_each_flavour_has_the_kinds_that_its_tool_makes(tmp_path: Path) -> None:
+    def kinds(flavor: str) -> set[str]:
+        place = target(tmp_path, flavor=flavor)
+        return set(backup.copying(place, options.read(place)).kinds)
+
+    assert kinds("mysql") == {"full"}
+    assert kinds("mariadb") == {"full", "incremental"}

@@ -1,0 +1,1 @@
+"""What engines share of a backup into restic: its frame, what it asks an engine, the catalogue."""
