@@ -74,8 +74,9 @@ class Stream:
     """A backup on its way: ``producer`` writes it, and it is stored under ``name``.
 
     ``finished`` is given what was stored and the producer's lines, and raises VerificationFailed
-    when it is not whole. ``ends_log`` is given the backups before this one and stores the log that
-    nothing but they go on with, not yet listed; None when there is none, or where logs run on.
+    when it is not whole. ``ends_log`` is given the backups before this one, and stores what is left
+    of the log that ends with this one. It is not listed yet; None says that nothing is left, or
+    that the log runs on.
     """
 
     name: str
@@ -107,14 +108,13 @@ def _nothing(manifest: Manifest, progress: Progress) -> None:
 class Copying(Generic[S]):
     """What the frame asks an engine whose repository is restic; each raises a DbopsError.
 
-    ``kinds`` are the backups that can be asked for. ``source`` returns whom to copy, the member of
-    the newest backup if that can be: it is given when the new one is to build upon it.
-    ``builds_on`` returns the backup of those there that the new one builds upon, or why it must be
-    a full one; it is None where all are. ``open_stream`` yields the stream, and may forget it when
-    the block is left, after the fingerprint. ``fingerprint`` returns the content at the backup's
-    own point or a later one. ``log`` stores the log since the oldest of the backups that it is
-    given, and all there is for none; it is None where no log runs on through all backups.
-    ``tidy`` removes what is kept outside the repository until the backup is listed.
+    ``kinds`` are the backups that can be asked for. ``source`` returns whom to copy; to build upon
+    the newest backup it is given that one, and prefers its member. ``builds_on`` returns the backup
+    to build upon, or why a full one is to be taken; it is None where all are full. ``open_stream``
+    yields the stream; its block is left after the fingerprint. ``fingerprint`` returns the content
+    at the backup's own point or a later one. ``log`` stores the log since the oldest of the backups
+    that it is given, or all of it for none; it is None where no log runs on through all backups.
+    ``tidy`` removes what is kept outside the repository until a backup is listed.
     """
 
     store: Store[Any]

@@ -61,7 +61,7 @@ class InMemory(Repository):
             progress(line)
         if said.status != 0:
             raise CommandFailed(said.stderr.strip())
-        return self._keep(name, said.stdout, tags)
+        return self._keep(name, said.stdout, (*tags, compression))
 
     def save_text(self, text: str, name: str, tags: Sequence[str] = ()) -> Saved:
         return self._keep(name, text, tags)

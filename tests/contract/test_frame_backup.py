@@ -132,6 +132,8 @@ def test_good_answers_are_a_backup_listed_with_its_log_in_one_change(fake: Fake)
     assert (manifest.kind, manifest.parent_id, manifest.member) == ("full", None, "db1")
     assert (manifest.bytes_read, manifest.tool, manifest.tool_version) == (10, "restic", "1")
     assert manifest.engine == fake.target.engine
+    (base,) = [one for one, _ in fake.repo.kept.values() if one.paths == ("base",)]
+    assert base.tags == ("full", "db1", "off")
     assert len(logs(fake)) == 1
     assert fake.repo.done == ["store base", "store log", "store catalogue.json", "prune"]
     steps = ["fingerprint", "stream is over", "log of 0", f"whole from {manifest.backup_id}"]
