@@ -10,25 +10,20 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from dbops.contract import Catalogue, Progress, VerifyResult
-from dbops.options import require_part
+from dbops.options import ResticOptions, require_part
 from dbops.repository import catalogue, expiry
-from dbops.repository.catalogue import RepositoryOptions
 from dbops.repository.restic import Repository
 from dbops.runner import Plan
 from dbops.targets import Target
 
-Opts = TypeVar("Opts", bound=RepositoryOptions)
+Opts = TypeVar("Opts", bound=ResticOptions)
 
 
 @dataclass(frozen=True)
 class Store(Generic[Opts]):
-    """The repository of an engine's clusters.
-
-    ``read`` returns the options of a target, and ``keep_full`` how many full backups they keep.
-    """
+    """The repository of an engine's clusters; ``read`` returns the options of a target."""
 
     read: Callable[[Target], Opts]
-    keep_full: Callable[[Opts], int]
 
     def open(self, target: Target, remember: bool = False) -> Repository:
         """Return the repository as :func:`dbops.repository.catalogue.open_repository` does."""
@@ -36,7 +31,7 @@ class Store(Generic[Opts]):
 
     def kept(self, target: Target) -> int:
         """Return how many full backups retention keeps."""
-        return self.keep_full(self.read(target))
+        return self.read(target).keep_full
 
     def catalogue(self, target: Target) -> Catalogue:
         """Return every complete backup, oldest first, and the times to which a restore can go."""

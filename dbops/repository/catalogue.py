@@ -13,14 +13,14 @@ import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from pydantic import ValidationError
 
 from dbops import lock, status
 from dbops.contract import Backup, Catalogue, Progress, VerifyResult
 from dbops.errors import CommandFailed, VerificationFailed
+from dbops.options import ResticOptions
 from dbops.repository.restic import Repository
 from dbops.repository.restic_check import Inspection, inspect
 from dbops.repository.restic_memory import NAME as MEMORY
@@ -35,29 +35,6 @@ _CONTENT = "content-"
 _LOCK_WAIT_SECONDS = 120.0
 READABLE_HOURS = 3
 FORGET_AT = 50
-
-
-class RepositoryOptions(Protocol):
-    """What an engine's options must carry to open its repository.
-
-    On the repository host ``repo_host`` is None and ``repo_path`` is on this disk. Elsewhere
-    ``repo_path`` is as SFTP shows it, ``/<cluster>/restic``. ``repo_user`` is the account that
-    restic runs as on the repository host (``dbops-repository``), and that SFTP logs in as
-    elsewhere (``dbops-reader``).
-    """
-
-    @property
-    def repo_path(self) -> Path: ...
-    @property
-    def repo_host(self) -> str | None: ...
-    @property
-    def repo_password_file(self) -> Path: ...
-    @property
-    def repo_ssh_key(self) -> Path | None: ...
-    @property
-    def repo_known_hosts(self) -> Path | None: ...
-    @property
-    def repo_user(self) -> str: ...
 
 
 class Document(Model):
@@ -86,7 +63,7 @@ class Change:
     forget_now: bool = False
 
 
-def open_repository(target: Target, opts: RepositoryOptions, remember: bool = False) -> Repository:
+def open_repository(target: Target, opts: ResticOptions, remember: bool = False) -> Repository:
     """Return the repository of a cluster, to write on its host and read-only elsewhere.
 
     With ``remember`` what the last such run listed need not be listed again: for backups, which

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from dbops.backup.copying import Copying, Facts, Log, Stream
@@ -112,7 +113,7 @@ class Fake:
     def answers(self) -> Copying[Source]:
         """Answers that are all good, of an engine whose log runs on."""
         return Copying(
-            store=Shelf(lambda target: None, lambda opts: self.keep_full, self.repo),
+            store=Shelf(lambda target: SimpleNamespace(keep_full=self.keep_full), self.repo),
             kinds=("full", "incremental"),
             source=lambda newest, progress: Source(newest.manifest.member if newest else "db1"),
             builds_on=lambda source, found: found[-1] if found else "there is none",

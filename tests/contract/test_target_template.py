@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 from dbops import engines, targets
+from dbops.options import EngineOptions
 from tests.contract.grid import ROOT, defaults, load
 
 PARTS = ("member", "repository", "drill")
+PAGE = ROOT / "docs" / "reference" / "target-file.md"
 
 
 def variables(name: str, part: str) -> dict[str, Any]:
@@ -66,3 +69,32 @@ def test_rendered_target_loads(name: str, part: str, tmp_path: Path) -> None:
     assert (target.engine, target.part) == (name, part)
     model = import_module(f"dbops.engines.{name}.options")
     model.read(target)
+
+
+def model(name: str) -> type[EngineOptions]:
+    """Return an engine's model of its options."""
+    found: type[EngineOptions] = import_module(f"dbops.engines.{name}.options").Options
+    return found
+
+
+def test_what_every_engine_has_is_declared_once() -> None:
+    """An engine says again only what has another default there."""
+    own = {
+        name: model(name).model_fields.keys() & model(name).__annotations__
+        for name in engines.NAMES
+    }
+    base = EngineOptions.model_fields
+    again = set.intersection(*own.values()) - base.keys()
+    assert not again, "declare them in dbops/options.py"
+    for name, fields in own.items():
+        for field in fields & base.keys():
+            here = model(name).model_fields[field]
+            assert here.default != base[field].default, f"{name}: {field} says what all say"
+
+
+@pytest.mark.parametrize("name", engines.NAMES)
+def test_each_option_is_on_the_page(name: str) -> None:
+    text = PAGE.read_text(encoding="utf-8").split("## Options of ")
+    (own,) = [part for part in text if part.lower().startswith(name)]
+    words = set(re.findall(r"`(\w+)`", text[1] + own))
+    assert not model(name).model_fields.keys() - words

@@ -6,4 +6,4 @@ from dbops.backup.store import Store
 from dbops.engines.mysql import options
 from dbops.engines.mysql.options import Options
 
-STORE: Store[Options] = Store(options.read, lambda opts: opts.keep_full)
+STORE: Store[Options] = Store(options.read)

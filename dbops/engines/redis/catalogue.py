@@ -14,7 +14,7 @@ from dbops.targets import Target
 
 BASE = "base.rdb"
 LOG = "log.aof"
-STORE: Store[Options] = Store(options.read, lambda opts: opts.backup_keep_full)
+STORE: Store[Options] = Store(options.read)
 
 
 def open_(target: Target, opts: Options) -> Repository:
