@@ -76,6 +76,10 @@ class EngineOptions(Model):
         """Return the option ``name`` as a path; raise ConfigError when it is not set."""
         return Path(self.require(name))
 
+    def address(self, member: str) -> tuple[str, int]:
+        """Return where a member answers by TCP, loopback when the target does not say."""
+        return self.hosts.get(member, "127.0.0.1"), self.port
+
 
 class ResticOptions(EngineOptions):
     """What a cluster has besides when its repository is restic's.

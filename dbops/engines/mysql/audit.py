@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-import pymysql
-
 from dbops.audit import host_controls
 from dbops.audit.host_controls import Host
 from dbops.audit.rules import Rule, check_waivers, judge
@@ -46,7 +44,10 @@ def audit(target: Target) -> Sequence[Control]:
     if target.part != "member":
         return here
     with client.local(opts) as connection:
-        return [*judge(RULES, gather(target, opts, connection), opts.audit_waivers, explain), *here]
+        return [
+            *judge(RULES, gather(target, opts, connection), opts.audit_waivers, client.explain),
+            *here,
+        ]
 
 
 def gather(target: Target, opts: Options, connection: Connection) -> Facts:
@@ -73,8 +74,3 @@ def gather(target: Target, opts: Options, connection: Connection) -> Facts:
         process=restore.running_process(opts.require_path("data_dir")),
         rows=rows,
     )
-
-
-def explain(error: Exception) -> str | None:
-    """Return what the server's own error means, None for any other."""
-    return client.reason(error) if isinstance(error, pymysql.Error) else None

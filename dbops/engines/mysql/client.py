@@ -202,3 +202,8 @@ def reason(error: BaseException) -> str:
     if text.startswith("Can't connect to MySQL server") and inner:
         text = inner[1]
     return text.rstrip(".")
+
+
+def explain(error: Exception) -> str | None:
+    """Return what the driver's own exceptions mean, None for any other."""
+    return reason(error) if isinstance(error, pymysql.Error) else None

@@ -6,19 +6,12 @@ import socket
 import ssl
 import struct
 
-from dbops.engines.mysql.options import Options
 from dbops.monitor.certificates import Certificate, upgraded
-from dbops.targets import Target
 
 _SECONDS = 3.0
 _SSL, _PROTOCOL_41, _SECURE = 0x800, 0x200, 0x8000
 _PACKET = 1 << 24
 _UTF8MB4 = 45
-
-
-def own_address(target: Target, options: Options) -> tuple[str, int]:
-    """Return where this member answers by TCP, loopback when the target does not say."""
-    return options.hosts.get(target.member, "127.0.0.1"), options.port
 
 
 def certificate(

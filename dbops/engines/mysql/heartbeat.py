@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-import pymysql
-
 from dbops.engines.mysql import client, members, options
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.client import name as quoted
@@ -46,12 +44,7 @@ def heartbeat(target: Target, stop: Callable[[], bool]) -> None:
             if connection.open:
                 connection.close()
 
-    loop.run(beat, drop, stop, opts.heartbeat_interval_seconds, explain)
-
-
-def explain(error: Exception) -> str | None:
-    """Return what the driver's own exceptions mean, None for any other."""
-    return client.reason(error) if isinstance(error, pymysql.Error) else None
+    loop.run(beat, drop, stop, opts.heartbeat_interval_seconds, client.explain)
 
 
 def place(schema: str) -> str:

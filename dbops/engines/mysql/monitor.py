@@ -1,20 +1,17 @@
-"""Samples of one target, by this host's part in the cluster.
-
-A value that cannot be had has a ``_known`` of 0 beside it and is never reported as well. What is
-*not* here: HTTP, deadlines and the labels ``engine``, ``cluster`` and ``instance_name``, which the
-exporter adds.
-"""
+"""What MariaDB and MySQL answer to the frame of all samples, :mod:`dbops.monitor.target`."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
+from collections.abc import Iterator
+from functools import partial
 
-from dbops import status
 from dbops.contract import Sample
-from dbops.engines.mysql import member_metrics, options
+from dbops.engines.mysql import client, handshake, member_metrics, options
+from dbops.engines.mysql.client import Connection
+from dbops.engines.mysql.options import Options
 from dbops.manifest import Kind
-from dbops.monitor import samples
+from dbops.monitor import target as frame
+from dbops.monitor.target import Watch
 from dbops.targets import Target
 
 METHOD = "restic"
@@ -22,21 +19,26 @@ KINDS: dict[str, tuple[Kind, ...]] = {
     "mariadb": ("full", "incremental", "log"),
     "mysql": ("full", "log"),
 }
+_STATEMENT_SECONDS = 5.0
 
 
-def collect(target: Target) -> Iterable[Sample]:
+def collect(target: Target) -> Iterator[Sample]:
     """Yield the samples of ``target``; Unreachable after the local ones when the server is down."""
     opts = options.read(target)
-    yield from samples.objectives(target)
-    if target.part == "member":
-        yield from member_metrics.collect(target, opts)
-    elif target.part == "repository":
-        found = status.read(target)
-        yield from samples.disk("backup", opts.repo_path)
-        yield from samples.backups(
-            found, METHOD, KINDS[opts.flavor], opts.schedule_interval_seconds
-        )
-        yield from samples.exposure(samples.noted_newest(found), time.time())
-    else:
-        yield from samples.disk("scratch", opts.require_path("scratch_dir"))
-        yield from samples.drills(target, METHOD, opts.drill_interval_seconds or 0.0)
+    yield from frame.collect(target, opts, watch(target, opts))
+
+
+def watch(target: Target, opts: Options) -> Watch[Connection]:
+    """Return what is asked of this host."""
+    return Watch(
+        method=METHOD,
+        kinds=KINDS[opts.flavor],
+        certificate=handshake.certificate,
+        connect=partial(client.local, opts, opts.agent_user, timeout_seconds=_STATEMENT_SECONDS),
+        vitals=member_metrics.vitals,
+        beat=partial(member_metrics.beat, opts),
+        link=partial(member_metrics.link, target),
+        more=member_metrics.more,
+        log_dir=lambda data_dir: data_dir,
+        explain=client.explain,
+    )

@@ -10,8 +10,6 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-import psycopg
-
 from dbops.audit import host_controls
 from dbops.audit.host_controls import Host
 from dbops.audit.rules import Rule, check_waivers, judge
@@ -47,7 +45,10 @@ def audit(target: Target) -> Sequence[Control]:
     if target.part != "member":
         return here
     with ExitStack() as stack:
-        return [*judge(RULES, gather(target, opts, stack), opts.audit_waivers, explain), *here]
+        return [
+            *judge(RULES, gather(target, opts, stack), opts.audit_waivers, client.explain),
+            *here,
+        ]
 
 
 def gather(target: Target, opts: Options, stack: ExitStack) -> Facts:
@@ -69,8 +70,3 @@ def gather(target: Target, opts: Options, stack: ExitStack) -> Facts:
         standby=bool(rows("SELECT pg_is_in_recovery()")[0][0]),
         rows=rows,
     )
-
-
-def explain(error: Exception) -> str | None:
-    """Return what the server's own error means, None for any other."""
-    return client.reason(error) if isinstance(error, psycopg.Error) else None

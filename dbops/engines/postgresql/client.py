@@ -141,3 +141,8 @@ def reason(error: psycopg.Error) -> str:
     text = lines[-1] if lines else type(error).__name__
     text = re.sub(r"^- host: .*?error: ", "", text)
     return re.sub(r"^(connection failed: |connection is bad: )+", "", text).rstrip(".")
+
+
+def explain(error: Exception) -> str | None:
+    """Return what the driver's own exceptions mean, None for any other."""
+    return reason(error) if isinstance(error, psycopg.Error) else None

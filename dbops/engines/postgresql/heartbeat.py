@@ -6,8 +6,7 @@ Its age after a restore is the measured recovery point; its age on a standby is 
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import psycopg
+from datetime import datetime
 
 from dbops.engines.postgresql import client, options
 from dbops.engines.postgresql.client import Connection
@@ -49,7 +48,13 @@ def heartbeat(target: Target, stop: Callable[[], bool]) -> None:
         while open_ones:
             open_ones.pop().close()
 
-    loop.run(beat, drop, stop, opts.heartbeat_interval_seconds, _explain)
+    loop.run(beat, drop, stop, opts.heartbeat_interval_seconds, client.explain)
+
+
+def newest(connection: Connection) -> datetime | None:
+    """Return the time of the newest beat that this server has, None when it has none."""
+    row = connection.execute(READ).fetchone()
+    return row[1] if row else None
 
 
 def _open(opts: Options) -> Connection:
@@ -71,7 +76,3 @@ def _beat(connection: Connection, member: str) -> str:
         connection.execute(_CREATE)
     connection.execute(_BEAT, [member])
     return "primary"
-
-
-def _explain(error: Exception) -> str | None:
-    return client.reason(error) if isinstance(error, psycopg.Error) else None

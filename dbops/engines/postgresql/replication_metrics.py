@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -18,9 +17,9 @@ import psycopg
 from dbops.contract import Sample
 from dbops.engines.postgresql import heartbeat
 from dbops.engines.postgresql.client import Connection
-from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.wal import SEGMENT_BYTES, split_segment
 from dbops.monitor import samples
+from dbops.monitor.target import Link, Seen
 from dbops.targets import Target
 
 SILENCE_SECONDS = 35.0
@@ -31,8 +30,7 @@ SELECT coalesce(pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0'), 0)::float8,
   (SELECT pg_wal_lsn_diff(greatest(latest_end_lsn, flushed_lsn), '0/0')::float8
    FROM pg_stat_wal_receiver WHERE status = 'streaming'),
   (SELECT extract(epoch FROM last_msg_receipt_time)::float8
-   FROM pg_stat_wal_receiver WHERE status = 'streaming'),
-  (SELECT sender_host FROM pg_stat_wal_receiver)"""
+   FROM pg_stat_wal_receiver WHERE status = 'streaming')"""
 _SLOTS = """
 SELECT s.slot_name,
   coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), coalesce(r.replay_lsn, s.restart_lsn)), 0)::float8,
@@ -48,83 +46,60 @@ SELECT last_archived_wal,
 FROM pg_stat_archiver"""
 
 
-@dataclass
-class Seen:
-    """What was last known of the source while the link was up. Times are seconds since 1970."""
-
-    contact: float = 0.0
-    end: float = 0.0
-    rate: float = 0.0
-
-
 _seen: dict[tuple[str, str], Seen] = {}
 
 
-def collect(target: Target, options: Options, connection: Connection) -> Iterator[Sample]:
-    """Yield role, lag, link and archiving of the member that ``connection`` goes to."""
-    row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
-    standby = row is None or bool(row[0])
-    for role, held in (("primary", not standby), ("replica", standby)):
-        yield Sample("dbops_role", float(held), (("role", role),), "Whether it holds this role.")
-    beat = _beat(connection)
-    age = max(0.0, time.time() - beat) if beat is not None else 0.0
-    yield Sample("dbops_heartbeat_age_seconds", age, (), "Age of the newest heartbeat here.")
-    yield Sample("dbops_heartbeat_known", float(beat is not None), (), "Whether there is one.")
-    if standby:
-        found = connection.execute(_STANDBY).fetchone()
-        assert found is not None
-        seen = _seen.setdefault((target.cluster, target.member), Seen())
-        yield from standby_samples(found, beat, seen, time.time())
-        yield from pending(0.0, known=False)
-    else:
-        yield from primary_samples(target, connection.execute(_SLOTS).fetchall())
-        archiver = connection.execute(_ARCHIVER).fetchone()
-        assert archiver is not None
-        yield from archiver_samples(archiver)
-
-
-def unknown() -> Iterator[Sample]:
-    """Yield what is said when the server does not answer; the values stay as they were."""
-    for name in ("replication_lag_seconds", "replication_lag_bytes", "archive_pending_bytes"):
-        yield Sample(f"dbops_{name}_known", 0.0, (), samples.KNOWN)
-
-
-def _beat(connection: Connection) -> float | None:
+def beat(connection: Connection) -> float | None:
+    """Return the time of the newest heartbeat, None when there is none to be had."""
     try:
-        row = connection.execute(heartbeat.READ).fetchone()
+        found = heartbeat.newest(connection)
     except (
         psycopg.errors.UndefinedTable,
         psycopg.errors.InsufficientPrivilege,
         psycopg.errors.InvalidSchemaName,
     ):
         return None
-    return float(row[1].timestamp()) if row else None
+    return found.timestamp() if found else None
 
 
-def standby_samples(
-    row: tuple[Any, ...], beat: float | None, seen: Seen, now: float
-) -> Iterator[Sample]:
-    """Yield a standby's lag and link; ``seen`` carries what was known while the link was up."""
-    replayed, end, contact, _ = row
-    up = contact is not None and now - contact < SILENCE_SECONDS
-    if up and end is not None:
-        if seen.contact and contact > seen.contact:
-            seen.rate = max(0.0, (end - seen.end) / (contact - seen.contact))
-        seen.contact, seen.end = contact, end
-        lag_bytes = max(0.0, end - replayed)
-    else:
-        since = max(0.0, now - (seen.contact or beat or now))
-        lag_bytes = max(1.0, seen.end - replayed, 0.0) + seen.rate * since
-    last = max(seen.contact, contact or 0.0) or beat or 0.0
-    yield from samples.lag(now - beat if beat is not None else 0.0, lag_bytes, beat is not None, up)
-    yield from samples.link(up, last)
+def link(target: Target, connection: Connection, beat_at: float) -> Link | None:
+    """Return how the member that ``connection`` goes to follows the primary, None if it is one."""
+    if not is_standby(connection):
+        return None
+    found = connection.execute(_STANDBY).fetchone()
+    assert found is not None
+    seen = _seen.setdefault((target.cluster, target.member), Seen())
+    return standby(found, beat_at, seen, time.time())
 
 
-def primary_samples(target: Target, slots: list[tuple[Any, ...]]) -> Iterator[Sample]:
-    """Yield a primary's own zeros and how far behind the standby of each slot is."""
-    yield from samples.lag(0.0, 0.0, True, True)
-    yield from samples.link(True, time.time())
-    for name, behind, active in slots:
+def is_standby(connection: Connection) -> bool:
+    """Return whether the server is in recovery."""
+    row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
+    return row is None or bool(row[0])
+
+
+def standby(row: tuple[Any, ...], beat_at: float, seen: Seen, now: float) -> Link:
+    """Return a standby's link; ``seen`` carries what was known while it was up."""
+    replayed, end, contact = row
+    if contact is not None and now - contact < SILENCE_SECONDS:
+        return seen.measured(replayed, seen.end if end is None else end, contact)
+    return seen.estimated(replayed, contact or 0.0, beat_at, now)
+
+
+def collect(target: Target, connection: Connection) -> Iterator[Sample]:
+    """Yield what the primary alone knows: its slots and its archiver."""
+    if is_standby(connection):
+        yield from pending(0.0, known=False)
+        return
+    yield from slots(target, connection.execute(_SLOTS).fetchall())
+    archiver = connection.execute(_ARCHIVER).fetchone()
+    assert archiver is not None
+    yield from archiver_samples(archiver)
+
+
+def slots(target: Target, rows: list[tuple[Any, ...]]) -> Iterator[Sample]:
+    """Yield how far behind the standby of each slot is."""
+    for name, behind, active in rows:
         labels = (("source", target.member), ("replica", str(name)))
         yield Sample(
             "dbops_replication_slot_lag_bytes",

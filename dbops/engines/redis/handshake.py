@@ -5,16 +5,9 @@ from __future__ import annotations
 import socket
 import ssl
 
-from dbops.engines.redis.options import Options
 from dbops.monitor.certificates import Certificate, upgraded
-from dbops.targets import Target
 
 _SECONDS = 3.0
-
-
-def own_address(target: Target, options: Options) -> tuple[str, int]:
-    """Return where this member answers by TCP, loopback when the target does not say."""
-    return options.hosts.get(target.member, "127.0.0.1"), options.port
 
 
 def certificate(

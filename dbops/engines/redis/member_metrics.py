@@ -1,19 +1,17 @@
-"""Samples of a member: is it up, how full, what it keeps, who was turned away."""
+"""Samples of a member: what it says of itself, what it keeps, who was turned away."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from dbops.contract import Sample
-from dbops.engines.redis import client, handshake, replication_metrics
+from dbops.engines.redis import client, replication_metrics
 from dbops.engines.redis.client import Connection, fields, text
-from dbops.engines.redis.options import Options
-from dbops.errors import CommandFailed, Unreachable
-from dbops.monitor import samples
-from dbops.targets import Target
+from dbops.errors import CommandFailed
+from dbops.monitor.target import Vitals
 
 Info = Mapping[str, str]
-_UP = "Whether the server answers."
 _SECTIONS = (
     "server", "clients", "memory", "persistence", "stats", "replication", "keyspace", "errorstats",
 )  # fmt: skip
@@ -21,25 +19,38 @@ _DENIED = "acl_access_denied_"
 _REFUSALS = ("errorstat_NOPERM", "errorstat_WRONGPASS")
 
 
-def collect(target: Target, options: Options) -> Iterator[Sample]:
-    """Yield what can be had without the server, then what it says; Unreachable when it is down."""
-    yield from samples.disk("data", options.require_path("data_dir"))
-    address = handshake.own_address(target, options)
-    yield from samples.certificate(address, handshake.certificate)
-    try:
-        connection = client.member(
-            options, target.member, options.monitor_user, options.monitor_password_file
-        )
-        with connection:
-            info = _read(connection)
-            beat = replication_metrics.beat(connection)
-    except (Unreachable, CommandFailed) as error:
-        yield Sample("dbops_up", 0.0, (), _UP)
-        yield from replication_metrics.unknown()
-        raise Unreachable(str(error)) from None
-    yield Sample("dbops_up", 1.0, (), _UP)
-    yield from server(info)
-    yield from sessions(info)
+class Reading(NamedTuple):
+    """What was read of a server at once: INFO, and the time of the newest heartbeat, if any."""
+
+    info: Info
+    beat: float | None
+
+
+def read(connection: Connection) -> Reading:
+    """Read what the samples are made of; Unreachable or CommandFailed when it is not to be had."""
+    found: dict[str, str] = {}
+    for answer in connection.many([("INFO", section) for section in _SECTIONS]):
+        if isinstance(answer, Exception):
+            raise CommandFailed(f"{connection.where} refuses INFO: {client.reason(answer)}.")
+        found |= fields(answer)
+    return Reading(found, replication_metrics.beat(connection))
+
+
+def vitals(reading: Reading) -> Vitals:
+    """Return what the server says of itself as a whole."""
+    info = reading.info
+    now = number(info, "server_time_usec") // 1_000_000
+    return Vitals(
+        version=info.get("valkey_version") or info.get("redis_version", ""),
+        started=now - number(info, "uptime_in_seconds"),
+        sessions=number(info, "connected_clients"),
+        sessions_limit=number(info, "maxclients"),
+    )
+
+
+def more(info: Info) -> Iterator[Sample]:
+    """Yield what only Redis and Valkey have."""
+    yield from clients(info)
     yield from memory(info)
     yield from persistence(info)
     yield from keys(info)
@@ -49,16 +60,6 @@ def collect(target: Target, options: Options) -> Iterator[Sample]:
         (),
         "Refused log-ins and commands since the server was started.",
     )
-    yield from replication_metrics.collect(target, info, beat)
-
-
-def _read(connection: Connection) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for answer in connection.many([("INFO", section) for section in _SECTIONS]):
-        if isinstance(answer, Exception):
-            raise CommandFailed(f"{connection.where} refuses INFO: {client.reason(answer)}.")
-        found |= fields(answer)
-    return found
 
 
 def denied(info: Info) -> float:
@@ -78,25 +79,8 @@ def number(info: Info, name: str) -> float:
         return 0.0
 
 
-def server(info: Info) -> Iterator[Sample]:
-    """Yield what INFO says of the server as a whole."""
-    version = info.get("valkey_version") or info.get("redis_version", "")
-    yield Sample("dbops_server_version_info", 1.0, (("version", version),), "The server's version.")
-    now = number(info, "server_time_usec") // 1_000_000
-    started = now - number(info, "uptime_in_seconds")
-    yield Sample("dbops_start_timestamp_seconds", started, (), "When the server was started.")
-
-
-def sessions(info: Info) -> Iterator[Sample]:
-    """Yield what INFO says of clients."""
-    used = number(info, "connected_clients")
-    yield Sample("dbops_connections", used, (), "Sessions of clients.")
-    yield Sample(
-        "dbops_connections_used_ratio",
-        used / max(1.0, number(info, "maxclients")),
-        (),
-        "Sessions in relation to those that may be open.",
-    )
+def clients(info: Info) -> Iterator[Sample]:
+    """Yield whom the server keeps waiting, or out."""
     yield Sample(
         "dbops_rejected_connections_total",
         number(info, "rejected_connections"),

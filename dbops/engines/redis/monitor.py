@@ -1,37 +1,53 @@
-"""Samples of one target, by this host's part in the cluster.
-
-A value that cannot be had has a ``_known`` of 0 beside it and is never reported as well. What is
-*not* here: HTTP, deadlines and the labels ``engine``, ``cluster`` and ``instance_name``, which the
-exporter adds.
-"""
+"""What Redis and Valkey answer to the frame of all samples, :mod:`dbops.monitor.target`."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
-from dbops import status
 from dbops.contract import Sample
-from dbops.engines.redis import member_metrics, options
+from dbops.engines.redis import client, handshake, member_metrics, options, replication_metrics
+from dbops.engines.redis.member_metrics import Reading
+from dbops.engines.redis.options import Options
 from dbops.manifest import Kind
-from dbops.monitor import samples
+from dbops.monitor import target as frame
+from dbops.monitor.target import Watch
 from dbops.targets import Target
 
 METHOD = "restic"
 KINDS: tuple[Kind, ...] = ("full", "log")
 
 
-def collect(target: Target) -> Iterable[Sample]:
+def collect(target: Target) -> Iterator[Sample]:
     """Yield the samples of ``target``; Unreachable after the local ones when the server is down."""
     opts = options.read(target)
-    yield from samples.objectives(target)
-    if target.part == "member":
-        yield from member_metrics.collect(target, opts)
-    elif target.part == "repository":
-        yield from samples.disk("backup", opts.repo_path)
-        found, intervals = status.read(target), opts.schedule_interval_seconds
-        yield from samples.backups(found, METHOD, KINDS, intervals)
-        yield from samples.exposure(samples.noted_newest(found), time.time())
-    else:
-        yield from samples.disk("scratch", opts.require_path("scratch_dir"))
-        yield from samples.drills(target, METHOD, opts.drill_interval_seconds or 0.0)
+    yield from frame.collect(target, opts, watch(target, opts))
+
+
+def watch(target: Target, opts: Options) -> Watch[Reading]:
+    """Return what is asked of this host."""
+    return Watch(
+        method=METHOD,
+        kinds=KINDS,
+        certificate=handshake.certificate,
+        connect=partial(_reading, target, opts),
+        vitals=member_metrics.vitals,
+        beat=lambda reading: reading.beat,
+        link=lambda reading, beat: replication_metrics.link(target, reading.info, beat),
+        more=partial(_more, target),
+    )
+
+
+@contextmanager
+def _reading(target: Target, opts: Options) -> Iterator[Reading]:
+    with client.member(
+        opts, target.member, opts.monitor_user, opts.monitor_password_file
+    ) as connection:
+        found = member_metrics.read(connection)
+    yield found
+
+
+def _more(target: Target, reading: Reading) -> Iterator[Sample]:
+    yield from member_metrics.more(reading.info)
+    yield from replication_metrics.collect(target, reading.info)

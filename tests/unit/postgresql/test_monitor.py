@@ -13,8 +13,8 @@ from dbops import status
 from dbops.contract import DrillResult, DrillTable, Sample
 from dbops.drill import history
 from dbops.engines.postgresql import monitor, options, replication_metrics
-from dbops.engines.postgresql.replication_metrics import Seen
 from dbops.monitor import samples
+from dbops.monitor.target import Seen, Vitals, followed, vitals
 from dbops.targets import Target
 
 pytestmark = pytest.mark.unit
@@ -50,8 +50,8 @@ def make_target(tmp_path: Path, part: str, **extra: Any) -> Target:
 def standby(
     end: float | None, contact: float | None, seen: Seen, beat: float, now: float = NOW
 ) -> dict[str, float]:
-    row = (1000.0, end, contact, "10.0.0.1")
-    return values(replication_metrics.standby_samples(row, beat, seen, now))
+    row = (1000.0, end, contact)
+    return values(followed(beat, replication_metrics.standby(row, beat, seen, now), now))
 
 
 def test_a_healthy_standby() -> None:
@@ -99,15 +99,14 @@ def test_a_cut_link_that_was_never_up_is_not_calm_either() -> None:
 
 
 def test_a_standby_without_heartbeat_says_that_it_does_not_know() -> None:
-    row = (1000.0, 1000.0, NOW, "10.0.0.1")
-    found = values(replication_metrics.standby_samples(row, None, Seen(), NOW))
+    link = replication_metrics.standby((1000.0, 1000.0, NOW), 0.0, Seen(), NOW)
+    found = values(followed(None, link, NOW))
 
     assert found["dbops_replication_lag_seconds_known"] == 0
 
 
-def test_primary_and_standby_have_the_same_series(tmp_path: Path) -> None:
-    target = make_target(tmp_path, "member")
-    primary = values(replication_metrics.primary_samples(target, []))
+def test_primary_and_standby_have_the_same_series() -> None:
+    primary = values(followed(NOW - 1, None, NOW))
 
     assert primary.keys() == standby(1.0, NOW, Seen(), NOW).keys()
     assert primary["dbops_replication_lag_seconds"] == 0
@@ -115,7 +114,7 @@ def test_primary_and_standby_have_the_same_series(tmp_path: Path) -> None:
 
 def test_a_slot_shows_a_standby_that_is_gone(tmp_path: Path) -> None:
     target = make_target(tmp_path, "member")
-    found = values(replication_metrics.primary_samples(target, [("pg2", 36_500_000.0, False)]))
+    found = values(replication_metrics.slots(target, [("pg2", 36_500_000.0, False)]))
 
     assert found["dbops_replication_slot_lag_bytes/pg1/pg2"] == 36_500_000
     assert found["dbops_replication_slot_active/pg1/pg2"] == 0
@@ -239,6 +238,9 @@ def test_every_metric_is_documented(tmp_path: Path) -> None:
     target = make_target(tmp_path, "drill")
     names |= {sample.name for sample in monitor.collect(target)}
     names |= {sample.name for sample in monitor.collect(make_target(tmp_path, "repository"))}
+
+    names |= {sample.name for sample in followed(None, None, NOW)}
+    names |= {sample.name for sample in vitals(Vitals("15.4", NOW, 1, 2, 3, 4, 5))}
 
     assert len(names) > 50
     assert not {name for name in names if f"`{name}`" not in page}

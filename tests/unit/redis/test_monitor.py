@@ -10,7 +10,7 @@ import pytest
 
 from dbops.contract import Sample
 from dbops.engines.redis import client, member_metrics, monitor, replication_metrics
-from dbops.engines.redis.replication_metrics import Seen
+from dbops.monitor.target import Seen, followed
 from tests.unit.redis.made import target
 
 NOW = 1_800_000_000.0
@@ -26,7 +26,7 @@ def values(samples: Iterable[Sample]) -> dict[str, float]:
 
 def replica(seen: Seen, now: float, beat: float, **info: str) -> dict[str, float]:
     """Return what a replica says of itself."""
-    return values(replication_metrics.replica_samples(info, beat, seen, now))
+    return values(followed(beat, replication_metrics.replica(info, beat, seen, now), now))
 
 
 UP = {"master_link_status": "up", "master_last_io_seconds_ago": "1"}
@@ -67,9 +67,9 @@ def test_a_replica_that_is_gone_stays_in_the_primary_s_view(tmp_path: Path) -> N
         "master_repl_offset": "1500",
         "slave0": "ip=10.0.0.2,port=6379,state=online,offset=1400,lag=0",
     }
-    before = values(replication_metrics.primary_samples(primary, online))
+    before = values(replication_metrics.collect(primary, online))
     gone = {"role": "master", "master_repl_offset": "9500"}
-    after = values(replication_metrics.primary_samples(primary, gone))
+    after = values(replication_metrics.collect(primary, gone))
     assert before["dbops_replica_lag_bytes/db1/db2"] == 100
     assert before["dbops_replica_connected/db1/db2"] == 1
     assert after["dbops_replica_lag_bytes/db1/db2"] == 8100

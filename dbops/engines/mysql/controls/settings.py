@@ -55,7 +55,7 @@ def transport(facts: Facts) -> Finding:
         problems.append(f"tls_version is {facts.setting('tls_version') or 'unset'!r}")
     if facts.setting("require_secure_transport") != "ON":
         problems.append("require_secure_transport is off")
-    address = handshake.own_address(facts.target, facts.options)
+    address = facts.options.address(facts.target.member)
     try:
         shown = handshake.certificate(address)
     except OSError as error:

@@ -106,7 +106,7 @@ def transport(facts: Facts) -> Finding:
     weak = _WEAK.findall(facts.setting("ssl_ciphers"))
     if weak:
         problems.append(f"ssl_ciphers allows {', '.join(sorted(set(weak)))}")
-    address = handshake.own_address(facts.target, facts.options)
+    address = facts.options.address(facts.target.member)
     version = handshake.certificate(address).tls_version
     if version in _OLD:
         problems.append(f"a handshake came to {version}")

@@ -1,0 +1,38 @@
+"""What the fake engine answers to the frames, all of it good: a test lets one answer fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dbops.contract import Sample
+from dbops.monitor.certificates import Certificate
+from dbops.monitor.target import Link, Vitals, Watch
+from tests.contract.fake_engine import LATER, NOON
+
+
+def watch(link: Link | None = None, ended: Callable[[], None] = lambda: None) -> Watch[str]:
+    """Return the answers about a server's samples; ``ended`` hears that the connection is gone."""
+
+    @contextmanager
+    def connect() -> Iterator[str]:
+        try:
+            yield "a connection"
+        finally:
+            ended()
+
+    return Watch(
+        method="fake",
+        kinds=("full", "log"),
+        certificate=lambda address: Certificate(LATER, "db1", "an authority", "TLSv1.3"),
+        connect=connect,
+        vitals=lambda server: Vitals("1.2", NOON.timestamp(), 3, 12, 4.0, 1.0, 2.0),
+        beat=lambda server: LATER.timestamp(),
+        link=lambda server, beat: link,
+        more=lambda server: iter([Sample("dbops_pages", 1)]),
+        log_dir=lambda data_dir: Path("/"),
+        unknown=("pages",),
+        newest_log=lambda: LATER.timestamp(),
+        explain=lambda error: "it is gone" if isinstance(error, KeyError) else None,
+    )
