@@ -12,10 +12,9 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 from dbops import status
-from dbops.contract import Backup, Check
+from dbops.contract import Backup, Catalogue, Check
 from dbops.drill import history
 from dbops.drill.entering import BWRAP
 from dbops.errors import DbopsError
@@ -23,7 +22,8 @@ from dbops.manifest import Kind
 from dbops.runner import Command, capture
 from dbops.targets import Target
 
-Options = TypeVar("Options")
+Group = tuple[str, Callable[[], Iterable[Check]]]
+Explain = Callable[[Exception], str | None]
 SMALLEST_FREE_SHARE = 0.1
 CERTIFICATE_DAYS = 14
 LATENESS = 2.0
@@ -38,16 +38,25 @@ _SERVES: dict[Kind, tuple[Kind, ...]] = {
 }
 
 
-def run(
-    groups: Sequence[Callable[[Target, Options], Iterable[Check]]], target: Target, opts: Options
-) -> Iterator[Check]:
-    """Yield the checks of each group; one that cannot be made is a failed check named for it."""
-    for lines in groups:
+def run(groups: Iterable[Group], explain: Explain) -> Iterator[Check]:
+    """Yield the checks of each group; one that cannot be made is a failed check named for it.
+
+    ``explain`` says what the driver's own errors mean, None for any other.
+    """
+    for name, group in groups:
         try:
-            yield from lines(target, opts)
-        except DbopsError as error:
-            name = getattr(lines, "__name__", "this").replace("_", " ")
-            yield Check(f"{name} can be checked", False, str(error), "mend this and check again")
+            yield from group()
+        except Exception as error:
+            words = str(error) if isinstance(error, DbopsError) else explain(error)
+            if words is None:
+                raise
+            yield Check(f"{name} can be checked", False, words, "mend this and check again")
+
+
+def version(here: str, target: Target, hint: str) -> Check:
+    """Check that a version is of the release that the target names."""
+    ok = here == target.version or here.startswith(f"{target.version}.")
+    return Check("version", ok, f"{here}, the target says {target.version}", hint)
 
 
 def private(path: Path, name: str, owner: str) -> Check:
@@ -109,16 +118,32 @@ def log_limit(rpo_seconds: float) -> float:
     return max(rpo_seconds, LEAST_LOG_SECONDS)
 
 
-def log_age(name: str, newest: datetime | None, rpo_seconds: float, hint: str) -> Check:
+def log_age(newest: datetime | None, rpo_seconds: float, hint: str) -> Check:
     """Check that the newest stored log, None for none at all, is no older than promised."""
-    old = (datetime.now(UTC) - newest).total_seconds() if newest else float("inf")
-    limit = log_limit(rpo_seconds)
+    name = "newest stored log is fresh"
+    if newest is None:
+        return Check(name, False, "there is none", hint)
+    old, limit = (datetime.now(UTC) - newest).total_seconds(), log_limit(rpo_seconds)
     detail = f"{old:.0f} s old, at most {limit:.0f} s promised"
     return Check(name, old <= limit, detail, hint)
 
 
 def _hours(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds:.0f} s"
+
+
+def counted(found: Catalogue) -> str:
+    """Return in words how much a repository holds."""
+    whole = sum(1 for backup in found.backups if backup.kind != "log")
+    return f"{whole} backups"
+
+
+def sound(backups: Sequence[Backup]) -> Iterator[Check]:
+    """Check that no backup lies open, and that none is known to be damaged."""
+    bare = [backup.backup_id for backup in backups if not backup.encrypted]
+    yield Check("repository is encrypted", not bare, ", ".join(bare), "make it anew with a cipher")
+    bad = [backup.backup_id for backup in backups if backup.error]
+    yield Check("no backup holds damaged pages", not bad, ", ".join(bad), "look at the disk")
 
 
 def redundancy(backups: Sequence[Backup], least: int) -> Check:
@@ -138,7 +163,7 @@ def fingerprint(backups: Sequence[Backup]) -> Check:
     newest = whole[-1]
     ok = newest.manifest is not None and bool(newest.manifest.fingerprints)
     label = newest.backup_id
-    return Check(name, ok, label if ok else f"{label} has none", hint)
+    return Check(name, ok, label if ok else f"{label} has no content fingerprint", hint)
 
 
 def attempts(target: Target) -> Iterator[Check]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
-from dbops.contract import Sample
+from dbops.check.host import Inspection
+from dbops.contract import Catalogue, Check, Sample
 from dbops.monitor.certificates import Certificate
 from dbops.monitor.target import Link, Vitals, Watch
+from dbops.targets import Target
+from tests.contract import fake_engine
 from tests.contract.fake_engine import LATER, NOON
 
 
@@ -34,5 +38,31 @@ def watch(link: Link | None = None, ended: Callable[[], None] = lambda: None) ->
         log_dir=lambda data_dir: Path("/"),
         unknown=("pages",),
         newest_log=lambda: LATER.timestamp(),
+        explain=lambda error: "it is gone" if isinstance(error, KeyError) else None,
+    )
+
+
+def inspection(target: Target) -> Inspection[str]:
+    """Return the answers about a host, all good; its newest beat and log are of just now."""
+
+    @contextmanager
+    def connect() -> Iterator[str]:
+        yield "a connection"
+
+    def log(found: Catalogue) -> Iterator[Check]:
+        yield Check("archived log has no hole", True)
+
+    return Inspection(
+        connect=connect,
+        version=lambda server: f"{target.version}.4",
+        server=lambda server: iter([Check("role", True, "primary")]),
+        beat=lambda server: datetime.now(UTC),
+        program=lambda: target.version,
+        reach=lambda: "1 backups",
+        catalogue=lambda: fake_engine.catalogue(target),
+        log=log,
+        newest_log=lambda found: datetime.now(UTC),
+        log_hint="look at the fake",
+        more=(("kernel", lambda: [Check("pages are small", True)]),),
         explain=lambda error: "it is gone" if isinstance(error, KeyError) else None,
     )

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 
-import pymysql
-
-from dbops.check import lines
 from dbops.contract import Check
-from dbops.engines.mysql import client, flavor, heartbeat, members
-from dbops.engines.mysql.backup import series
+from dbops.engines.mysql import client, flavor, members
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.flavor import MARIADB, Flavor
 from dbops.engines.mysql.members import Standing
-from dbops.engines.mysql.options import Options
-from dbops.errors import Unreachable
 from dbops.targets import Target
 
-FRESH_SECONDS = 10.0
 _OUTSIDE = (
     "SELECT table_schema, table_name, engine FROM information_schema.tables "
     "WHERE table_type = 'BASE TABLE' AND engine NOT IN ('InnoDB', 'SEQUENCE') AND table_schema "
@@ -26,38 +18,9 @@ _OUTSIDE = (
 )
 
 
-def directories(target: Target, opts: Options) -> Iterator[Check]:
-    """The data directory's owner and mode, and the room on its disk."""
-    data_dir = opts.require_path("data_dir")
-    yield lines.private(data_dir, "data directory is private", opts.os_user)
-    yield lines.headroom(data_dir, "data disk has room")
-
-
-def certificate(target: Target, opts: Options) -> Iterator[Check]:
-    """The TLS certificate's last day."""
-    yield lines.certificate(opts.tls_certificate)
-
-
-def server(target: Target, opts: Options) -> Iterator[Check]:
-    """The server itself: settings, role, replication, heartbeat."""
-    try:
-        connection = client.local(opts)
-    except Unreachable as error:
-        yield Check("server answers", False, str(error), "start the service and read its log")
-        return
-    with connection:
-        yield Check("server answers", True, f"port {opts.port}")
-        try:
-            yield from _server(target, opts, connection)
-        except pymysql.Error as error:
-            yield Check("server answers queries", False, client.reason(error), "read its log")
-
-
-def _server(target: Target, opts: Options, connection: Connection) -> Iterator[Check]:
+def server(target: Target, connection: Connection) -> Iterator[Check]:
+    """Yield what the server itself says: settings, tables, role, replication."""
     found = client.variables(connection)
-    version = series(found["version"])
-    detail = f"{version}, the target says {target.version}"
-    yield Check("version", version == target.version, detail, "render the target again")
     yield from settings(found, flavor.of(connection))
     outside = [f"{d}.{t} ({e})" for d, t, e in client.rows(connection, _OUTSIDE)]
     hint = "ALTER TABLE … ENGINE=InnoDB: only its tables have snapshots and survive a crash"
@@ -69,7 +32,6 @@ def _server(target: Target, opts: Options, connection: Connection) -> Iterator[C
         yield from replica(here, found)
     else:
         yield from primary(target, connection, found)
-    yield beat(opts, connection)
 
 
 def settings(found: Mapping[str, str], kind: Flavor = MARIADB) -> Iterator[Check]:
@@ -106,18 +68,3 @@ def primary(target: Target, connection: Connection, found: Mapping[str, str]) ->
     expected = len(target.members) - 1
     detail = f"{dumps} of {expected}"
     yield Check("replicas are connected", int(dumps) >= expected, detail, "run replicate")
-
-
-def beat(opts: Options, connection: Connection) -> Check:
-    """Check that the newest heartbeat is fresh."""
-    name = "heartbeat is fresh"
-    hint = "look at the service dbops-heartbeat on the primary, then at the replication"
-    try:
-        newest = heartbeat.newest(connection, opts.heartbeat_schema)
-    except pymysql.Error as error:
-        return Check(name, False, client.reason(error), hint)
-    if newest is None:
-        return Check(name, False, "no beat was ever written", hint)
-    age = (datetime.now(UTC) - newest).total_seconds()
-    limit = max(FRESH_SECONDS, 5 * opts.heartbeat_interval_seconds)
-    return Check(name, age <= limit, f"{age:.1f} s ago", hint)

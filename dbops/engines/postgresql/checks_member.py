@@ -10,17 +10,14 @@ import psycopg
 
 from dbops.check import lines
 from dbops.contract import Check
-from dbops.engines.postgresql import client, heartbeat, pgbackrest
+from dbops.engines.postgresql import client, pgbackrest
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.options import Options
-from dbops.errors import Unreachable
 from dbops.targets import Target
 
-FRESH_SECONDS = 10.0
-
 _SETTINGS = (
-    "SELECT current_setting('server_version_num')::int / 10000, current_setting('wal_level'), "
-    "current_setting('archive_mode'), current_setting('data_checksums'), pg_is_in_recovery()"
+    "SELECT current_setting('wal_level'), current_setting('archive_mode'), "
+    "current_setting('data_checksums'), pg_is_in_recovery()"
 )
 _ARCHIVER = (
     "SELECT last_archived_wal, last_archived_time, last_failed_wal, last_failed_time, "
@@ -34,37 +31,9 @@ _STREAMING = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'
 _RECEIVER = "SELECT status FROM pg_stat_wal_receiver"
 
 
-def directories(target: Target, opts: Options) -> Iterator[Check]:
-    """The data directory's owner and mode, and the room on its disk."""
-    data_dir = opts.require_path("data_dir")
-    yield lines.private(data_dir, "data directory is private", opts.os_user)
-    yield lines.headroom(data_dir, "data disk has room")
-
-
-def certificate(target: Target, opts: Options) -> Iterator[Check]:
-    """The TLS certificate's last day."""
-    yield lines.certificate(opts.tls_certificate)
-
-
-def server(target: Target, opts: Options) -> Iterator[Check]:
-    """The server itself: settings, archiver, slots, replication, heartbeat."""
-    try:
-        connection = client.connect(opts, database="postgres", user=opts.monitor_user)
-    except Unreachable as error:
-        yield Check("server answers", False, str(error), "start the service and read its log")
-        return
-    with connection:
-        yield Check("server answers", True, f"port {opts.port}")
-        try:
-            yield from _server(target, opts, connection)
-        except psycopg.Error as error:
-            yield Check("server answers queries", False, client.reason(error), "read its log")
-
-
-def _server(target: Target, opts: Options, connection: Connection) -> Iterator[Check]:
-    version, wal_level, archive_mode, checksums, standby = _row(connection, _SETTINGS)
-    detail = f"PostgreSQL {version}, the target says {target.version}"
-    yield Check("version", str(version) == target.version, detail, "render the target again")
+def server(target: Target, opts: Options, connection: Connection) -> Iterator[Check]:
+    """Yield what the server itself says: settings, archiver, slots, replication."""
+    wal_level, archive_mode, checksums, standby = _row(connection, _SETTINGS)
     yield Check("wal_level", wal_level == "logical", wal_level, "run provision, then restart")
     yield Check("archive_mode", archive_mode != "off", archive_mode, "run backup, then restart")
     yield Check("data checksums", checksums == "on", checksums, "enable them with pg_checksums")
@@ -75,7 +44,6 @@ def _server(target: Target, opts: Options, connection: Connection) -> Iterator[C
     else:
         yield archiver(connection, target.objectives.rpo_seconds)
         yield from _primary(target, connection)
-    yield _heartbeat(opts, connection)
 
 
 def _row(connection: Connection, query: str) -> tuple[Any, ...]:
@@ -128,33 +96,17 @@ def _standby(connection: Connection) -> Iterator[Check]:
     yield Check("replay is not paused", state == "not paused", state, hint)
 
 
-def _heartbeat(opts: Options, connection: Connection) -> Check:
-    name = "heartbeat is fresh"
-    hint = "look at the service dbops-heartbeat on the primary, then at the replication"
-    try:
-        rows = connection.execute(heartbeat.READ).fetchall()
-    except psycopg.Error as error:
-        return Check(name, False, client.reason(error), hint)
-    if not rows:
-        return Check(name, False, "no beat was ever written", hint)
-    age = (datetime.now(UTC) - rows[0][1]).total_seconds()
-    limit = max(FRESH_SECONDS, 5 * opts.heartbeat_interval_seconds)
-    return Check(name, age <= limit, f"{rows[0][0]} {age:.1f} s ago", hint)
-
-
-def repository(target: Target, opts: Options) -> Iterator[Check]:
-    """The way to the repository, and that it is this cluster's."""
-    stanza = pgbackrest.info(opts)
-    detail = f"{opts.stanza}: {len(stanza.backups)} backups"
-    yield Check("repository answers", True, detail)
-    match = stanza.version == target.version
+def stanza(target: Target, opts: Options) -> Iterator[Check]:
+    """Yield whether the repository is this cluster's."""
+    found = pgbackrest.info(opts)
+    match = found.version == target.version
     hint = "run 'pgbackrest stanza-upgrade' on the repository host"
-    yield Check("stanza's version", match, f"PostgreSQL {stanza.version}", hint)
+    yield Check("stanza's version", match, f"PostgreSQL {found.version}", hint)
     with client.connect(opts, database="postgres", user=opts.monitor_user) as connection:
         try:
             here = int(_row(connection, "SELECT system_identifier FROM pg_control_system()")[0])
         except psycopg.Error as error:
             yield Check("system identifier", False, client.reason(error), "grant pg_monitor")
             return
-    detail = f"server {here}, repository {stanza.system_id}"
-    yield Check("system identifier", here == stanza.system_id, detail, "this is another cluster")
+    detail = f"server {here}, repository {found.system_id}"
+    yield Check("system identifier", here == found.system_id, detail, "this is another cluster")

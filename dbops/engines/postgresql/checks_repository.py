@@ -7,26 +7,18 @@ import time
 from collections.abc import Iterator
 
 from dbops.check import lines
-from dbops.contract import Check
-from dbops.engines.postgresql import catalogue, client, pgbackrest, retention
+from dbops.contract import Catalogue, Check
+from dbops.engines.postgresql import client, pgbackrest, retention
 from dbops.engines.postgresql.checks_member import archiver
 from dbops.engines.postgresql.options import Options
-from dbops.engines.postgresql.pgbackrest import Stanza
 from dbops.errors import Unreachable
 from dbops.repository import sealing
-from dbops.runner import Command, capture
 from dbops.targets import Target
 
 SEAL_SECONDS = 60
 
 
-def directories(target: Target, opts: Options) -> Iterator[Check]:
-    """The repository's owner and mode, and the room on its disk."""
-    yield lines.private(opts.repo_path, "repository is private", opts.os_user)
-    yield lines.headroom(opts.repo_path, "repository disk has room")
-
-
-def tool(target: Target, opts: Options) -> Iterator[Check]:
+def tool(opts: Options) -> Iterator[Check]:
     """That nobody but its account can stop pgBackRest, mislead its log, or change old log."""
     found = [opts.lock_path / f"{n}.stop" for n in (opts.stanza, "all")]
     stopped = ", ".join(str(path) for path in found if os.path.lexists(path))
@@ -58,9 +50,9 @@ def servers(target: Target, opts: Options) -> Iterator[Check]:
     hint = "look at the server, pg_hba.conf and the backup account's password file"
     try:
         with client.connect(opts, role="primary", user=opts.backup_user) as connection:
-            version = connection.info.server_version // 10000
+            version = connection.info.parameter_status("server_version") or ""
             yield Check("primary answers", True, f"PostgreSQL {version}")
-            yield Check("version", str(version) == target.version, f"PostgreSQL {version}", hint)
+            yield lines.version(version, target, hint)
             yield archiver(connection, target.objectives.rpo_seconds)
         yield _system_identifier(opts)
     except Unreachable as error:
@@ -83,43 +75,13 @@ def _system_identifier(opts: Options) -> Check:
     return Check("system identifier", here == stanza.system_id, detail, "this is another cluster")
 
 
-def stanza(target: Target, opts: Options) -> Iterator[Check]:
-    """What the repository holds: encryption, redundancy, ages, holes."""
+def log(opts: Options, known: Catalogue) -> Iterator[Check]:
+    """Yield whether the archived log has a hole."""
     found = pgbackrest.info(opts)
-    yield Check("repository answers", True, f"{opts.stanza}: {len(found.backups)} backups")
-    yield Check("repository is encrypted", found.encrypted, "", "make it anew with a cipher")
-    backups = catalogue.read(target, opts, found).backups
-    yield lines.redundancy(backups, opts.minimum_redundancy)
-    for kind, seconds in opts.schedule_interval_seconds.items():
-        yield lines.age(backups, kind, seconds)
-    bad = [b.label for b in found.backups if b.error]
-    yield Check("no backup holds damaged pages", not bad, ", ".join(bad), "look at the disk")
-    yield from _log(target, opts, found)
-    yield lines.fingerprint(backups)
-
-
-def _log(target: Target, opts: Options, found: Stanza) -> Iterator[Check]:
     archive = found.archive()
     if archive is None or archive.newest is None:
-        yield Check("archive holds log", False, "no segment at all", "look at the archiver")
         return
     hole = retention.hole_after_oldest(opts, found, archive)
     detail = f"{hole} is missing" if hole else f"{archive.oldest} to {archive.newest}"
     hint = "points behind it cannot be reached from older backups: take a full backup now"
     yield Check("archived log has no hole", hole is None, detail, hint)
-    newest, promised = catalogue.newest_archived(opts, found), target.objectives.rpo_seconds
-    yield lines.log_age("newest archived log is fresh", newest, promised, "look at the archiver")
-
-
-def attempts(target: Target, opts: Options) -> Iterator[Check]:
-    """How the last attempts on this host ended."""
-    yield from lines.attempts(target)
-
-
-def drill_host(target: Target, opts: Options) -> Iterator[Check]:
-    """What a drill needs on this host, and how the last one ended."""
-    binary = opts.require_path("bin_dir") / "postgres"
-    said = capture(Command((str(binary), "--version"), timeout_seconds=30)).stdout.strip()
-    ok = f") {target.version}." in said or said.endswith(f") {target.version}")
-    yield Check("PostgreSQL's version", ok, said, "run provision")
-    yield from lines.drills(target, opts.require_path("scratch_dir"), opts.drill_interval_seconds)

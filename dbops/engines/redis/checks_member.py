@@ -4,58 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
-from dbops.check import lines
 from dbops.contract import Check
-from dbops.engines.redis import catalogue, client, heartbeat, members, replication_metrics
+from dbops.engines.redis import client, members, replication_metrics
 from dbops.engines.redis.client import Connection, text
 from dbops.engines.redis.controls.facts import CONTAINER
 from dbops.engines.redis.options import Options
-from dbops.errors import DbopsError
 from dbops.targets import Target
 
-FRESH_SECONDS = 10.0
 MEMORY_SHARE = 0.9
 
 
-def directories(target: Target, opts: Options) -> Iterator[Check]:
-    """The data directory's owner and mode, and the room on its disk."""
-    data_dir = opts.require_path("data_dir")
-    yield lines.private(data_dir, "data directory is private", opts.os_user)
-    yield lines.headroom(data_dir, "data disk has room")
-
-
-def certificate(target: Target, opts: Options) -> Iterator[Check]:
-    """The TLS certificate's last day."""
-    yield lines.certificate(opts.tls_certificate)
-
-
-def server(target: Target, opts: Options) -> Iterator[Check]:
-    """The server itself: version, memory, files, replication, heartbeat."""
-    try:
-        connection = client.member(
-            opts, target.member, opts.monitor_user, opts.monitor_password_file
-        )
-    except DbopsError as error:
-        yield Check("server answers", False, str(error), "start the service and read its log")
-        return
-    with connection:
-        yield Check("server answers", True, f"port {opts.port}, by TLS")
-        yield from _version(target, connection)
-        yield from _memory(connection)
-        yield from _files(opts, connection)
-        yield from _replication(target, connection)
-        yield _heartbeat(opts, connection)
-
-
-def _version(target: Target, connection: Connection) -> Iterator[Check]:
+def version(connection: Connection) -> str:
+    """Return the server's version."""
     found = connection.info("server")
-    here = found.get("valkey_version") or found.get("redis_version", "")
-    ok = here == target.version or here.startswith(f"{target.version}.")
-    detail = f"{here}, the target says {target.version}"
-    yield Check("version", ok, detail, "render the target again")
+    return found.get("valkey_version") or found.get("redis_version", "")
+
+
+def server(target: Target, opts: Options, connection: Connection) -> Iterator[Check]:
+    """Yield what the server itself says: memory, files, role, replication."""
+    yield from _memory(connection)
+    yield from _files(opts, connection)
+    yield from _replication(target, connection)
 
 
 def _memory(connection: Connection) -> Iterator[Check]:
@@ -105,20 +76,6 @@ def _replication(target: Target, connection: Connection) -> Iterator[Check]:
     yield Check("replica receives", status == "up", detail, "look at the link to the primary")
 
 
-def _heartbeat(opts: Options, connection: Connection) -> Check:
-    name = "heartbeat is fresh"
-    hint = "look at the service dbops-heartbeat on the primary, then at the replication"
-    try:
-        beat = heartbeat.newest(connection)
-    except DbopsError as error:
-        return Check(name, False, str(error), hint)
-    if beat is None:
-        return Check(name, False, "no beat was ever written", hint)
-    age = (datetime.now(UTC) - beat).total_seconds()
-    limit = max(FRESH_SECONDS, 5 * opts.heartbeat_interval_seconds)
-    return Check(name, age <= limit, f"{age:.1f} s ago", hint)
-
-
 def sentinels(target: Target, opts: Options) -> Iterator[Check]:
     """Whether the Sentinels answer, agree on one primary, and could elect another."""
     if not opts.sentinels:
@@ -141,13 +98,7 @@ def sentinels(target: Target, opts: Options) -> Iterator[Check]:
     yield Check("a failover could be agreed on", 2 * votes > len(opts.sentinels), detail, "mend it")
 
 
-def repository(target: Target, opts: Options) -> Iterator[Check]:
-    """The way to the repository, which a restore of this member takes."""
-    found = catalogue.STORE.catalogue(target)
-    yield Check("repository answers", True, f"{len(found.backups)} backups")
-
-
-def kernel(target: Target, opts: Options) -> Iterator[Check]:
+def kernel() -> Iterator[Check]:
     """What the kernel must allow for a server that forks to write its data."""
     value = Path("/proc/sys/vm/overcommit_memory").read_text(encoding="ascii").strip()
     hint = "set vm.overcommit_memory to 1 on this host, or the fork for a rewrite may be refused"

@@ -1,4 +1,4 @@
-"""The checks of the hosts that keep the backups and that restore them to prove them."""
+"""The checks of the host that keeps the backups."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ from collections.abc import Iterator
 
 from dbops.check import lines
 from dbops.contract import Check
-from dbops.engines.redis import catalogue, checks_member, client, members, rdb, replica, tampering
+from dbops.engines.redis import checks_member, client, members, replica, tampering
 from dbops.engines.redis.options import Options
 from dbops.errors import DbopsError
-from dbops.targets import Target
 
 
-def directories(target: Target, opts: Options) -> Iterator[Check]:
-    """The folders' owners and modes, and the room on their disks."""
+def directories(opts: Options) -> Iterator[Check]:
+    """The hidden replica's folder, and the room on its disk."""
     place = opts.require_path("replica_dir")
     yield lines.private(place, "replica's directory is private", opts.os_user)
     yield lines.headroom(place, "replica's disk has room")
-    yield lines.headroom(opts.repo_path, "repository disk has room")
 
 
-def hidden_replica(target: Target, opts: Options) -> Iterator[Check]:
+def hidden_replica(opts: Options) -> Iterator[Check]:
     """The replica that the backups are made of: it answers, follows the primary, is in step."""
     hint = f"look at the service {opts.replica_service} and its log"
     try:
@@ -48,32 +46,3 @@ def hidden_replica(target: Target, opts: Options) -> Iterator[Check]:
         detail = "; ".join(differing) or "its settings, accounts and commands"
         hint = "its primary may be taken over: look there, then run backup"
         yield Check("hidden replica is as declared", not differing, detail, hint)
-
-
-def stored(target: Target, opts: Options) -> Iterator[Check]:
-    """What the repository holds: redundancy, ages, how far its log goes."""
-    found = catalogue.STORE.catalogue(target)
-    yield Check("repository answers", True, f"{len(found.backups)} backups")
-    yield lines.redundancy(found.backups, opts.minimum_redundancy)
-    for kind, seconds in opts.schedule_interval_seconds.items():
-        if kind != "log":
-            yield lines.age(found.backups, kind, seconds)
-    yield lines.fingerprint(found.backups)
-    newest = found.window.newest if found.window else None
-    hint = "look at the log backup's timer, the hidden replica and the heartbeat"
-    promised = target.objectives.rpo_seconds
-    yield lines.log_age("newest stored log is fresh", newest, promised, hint)
-
-
-def attempts(target: Target, opts: Options) -> Iterator[Check]:
-    """How the last attempts on this host ended."""
-    yield from lines.attempts(target)
-
-
-def drill_host(target: Target, opts: Options) -> Iterator[Check]:
-    """What a drill needs on this host, and how the last one ended."""
-    said = rdb.server_version(opts)
-    version = said.split(" ", 1)[1]
-    ok = version == target.version or version.startswith(f"{target.version}.")
-    yield Check("server's version", ok, f"{said}, the target says {target.version}", "provision")
-    yield from lines.drills(target, opts.require_path("scratch_dir"), opts.drill_interval_seconds)

@@ -29,7 +29,7 @@ def _checks(folders: Path) -> dict[str, Check]:
         gate_user="nobody",
         os_user=pwd.getpwuid(os.geteuid()).pw_name,
     )
-    return {one.name: one for one in checks_repository.tool(target, options.read(target))}
+    return {one.name: one for one in checks_repository.tool(options.read(target))}
 
 
 def test_nothing_is_wrong_with_folders_of_its_own(folders: Path) -> None:
