@@ -10,12 +10,13 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from dbops.contract import Control
 from dbops.errors import ConfigError, DbopsError
 
 Facts = TypeVar("Facts")
+Wanted = Mapping[str, str | tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Rule(Generic[Facts]):
     check: Callable[[Facts], Finding]
 
 
+def ordered(*rules: Rule[Facts]) -> tuple[Rule[Facts], ...]:
+    """Return the controls in the order of their ids."""
+    return tuple(sorted(rules, key=lambda rule: rule.control_id))
+
+
 def verdict(problems: Sequence[str], fine: str = "") -> Finding:
     """Return a failure that names the first problems, or a pass that says what was fine."""
     if not problems:
@@ -43,14 +49,28 @@ def verdict(problems: Sequence[str], fine: str = "") -> Finding:
     return Finding("fail", "; ".join(problems[:4]) + more)
 
 
-def expect(settings: Mapping[str, str], wanted: Mapping[str, str]) -> Finding:
-    """Return whether each server setting has the one value that is wanted."""
-    problems = [
-        f"{name} is {settings.get(name) or 'unset'!r} and not {value!r}"
-        for name, value in wanted.items()
-        if settings.get(name, "") != value
-    ]
-    return verdict(problems, ", ".join(f"{name}={value}" for name, value in wanted.items()))
+def expect(settings: Mapping[str, str], wanted: Wanted) -> Finding:
+    """Return whether each server setting has the value that is wanted, or one of several."""
+    problems, fine = [], []
+    for name, value in wanted.items():
+        here, allowed = settings.get(name, ""), (value,) if isinstance(value, str) else value
+        words = " or ".join(repr(one) for one in allowed)
+        fine.append(f"{name}={here}")
+        if here not in allowed:
+            problems.append(f"{name} is {here or 'unset'!r} and not {words}")
+    return verdict(problems, ", ".join(fine))
+
+
+class HasSettings(Protocol):
+    """A server as an auditor sees it."""
+
+    @property
+    def settings(self) -> Mapping[str, str]: ...
+
+
+def settings(wanted: Wanted) -> Callable[[HasSettings], Finding]:
+    """Return a control's function: each of these settings has its value, or one of several."""
+    return lambda facts: expect(facts.settings, wanted)
 
 
 def permissions(path: Path, owners: set[str], allowed: int) -> list[str]:

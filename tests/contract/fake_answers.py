@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dbops.audit.rules import Finding, Rule, ordered, settings
+from dbops.audit.run import Auditing
 from dbops.check.host import Inspection
 from dbops.contract import Catalogue, Check, Sample
 from dbops.monitor.certificates import Certificate
@@ -65,4 +68,32 @@ def inspection(target: Target) -> Inspection[str]:
         log_hint="look at the fake",
         more=(("kernel", lambda: [Check("pages are small", True)]),),
         explain=lambda error: "it is gone" if isinstance(error, KeyError) else None,
+    )
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the fake's controls look at."""
+
+    settings: dict[str, str]
+
+
+def auditing(ended: Callable[[], None] = lambda: None, **here: str) -> Auditing[Facts]:
+    """Return two controls that pass, one of which is of settings; ``here`` are other ones."""
+
+    @contextmanager
+    def gather() -> Iterator[Facts]:
+        try:
+            yield Facts({"tls": "on", "level": "2"} | here)
+        finally:
+            ended()
+
+    rules: tuple[Rule[Facts], ...] = ordered(
+        Rule("FK-02", "Nobody is there", lambda facts: Finding("pass", "nobody")),
+        Rule("FK-01", "Level and TLS are set", settings({"tls": "on", "level": ("1", "2")})),
+    )
+    return Auditing(
+        rules=rules,
+        gather=gather,
+        explain=lambda error: "it is gone" if isinstance(error, EOFError) else None,
     )

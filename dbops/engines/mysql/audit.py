@@ -5,49 +5,37 @@ What is *not* here: the controls themselves (:mod:`.controls`).
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
-from dbops.audit import host_controls
-from dbops.audit.host_controls import Host
-from dbops.audit.rules import Rule, check_waivers, judge
+from dbops.audit import run as frame
+from dbops.audit.rules import Rule, ordered
+from dbops.audit.run import Auditing
 from dbops.contract import Control
 from dbops.engines.mysql import client, members, options, restore
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.controls import accounts, host, settings
 from dbops.engines.mysql.controls.facts import Facts, Row, accounts_of, granted
 from dbops.engines.mysql.options import Options
-from dbops.errors import Refused
 from dbops.targets import Target
 
-RULES: tuple[Rule[Facts], ...] = tuple(
-    sorted(
-        (*host.RULES, *settings.RULES, *accounts.RULES),
-        key=lambda rule: rule.control_id,
-    )
-)
+RULES: tuple[Rule[Facts], ...] = ordered(*host.RULES, *settings.RULES, *accounts.RULES)
 _PRIVILEGES = "SELECT grantee, privilege_type, is_grantable FROM information_schema.user_privileges"
 _PLUGINS = "SELECT plugin_name FROM information_schema.plugins WHERE plugin_status = 'ACTIVE'"
 
 
 def audit(target: Target) -> Sequence[Control]:
-    """Return how this host stands to every control, in order of their ids; a member's come first.
-
-    Raises Refused without root's rights, Unreachable when the server is down and ConfigError for a
-    waiver that names no control or gives no reason.
-    """
+    """Return how this host stands to every control; see :func:`dbops.audit.run.audit`."""
     opts = options.read(target)
-    check_waivers(RULES, opts.audit_waivers)
-    if os.geteuid() != 0:
-        raise Refused("The audit looks at files and processes of others: run it as root.")
-    here = host_controls.audit(Host(target, opts.service), opts.audit_waivers)
-    if target.part != "member":
-        return here
+    asked = Auditing(RULES, partial(_gathered, target, opts), client.explain)
+    return frame.audit(target, opts, asked)
+
+
+@contextmanager
+def _gathered(target: Target, opts: Options) -> Iterator[Facts]:
     with client.local(opts) as connection:
-        return [
-            *judge(RULES, gather(target, opts, connection), opts.audit_waivers, client.explain),
-            *here,
-        ]
+        yield gather(target, opts, connection)
 
 
 def gather(target: Target, opts: Options, connection: Connection) -> Facts:

@@ -6,49 +6,38 @@ the controls themselves (:mod:`.controls`).
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
-from dbops.audit import host_controls
-from dbops.audit.host_controls import Host
-from dbops.audit.rules import Rule, check_waivers, judge
+from dbops.audit import run as frame
+from dbops.audit.rules import Rule, ordered
+from dbops.audit.run import Auditing
 from dbops.contract import Control
 from dbops.engines.postgresql import client, options
 from dbops.engines.postgresql.controls import accounts, durability, host, logs, network
 from dbops.engines.postgresql.controls.facts import Facts, Row
 from dbops.engines.postgresql.options import Options
-from dbops.errors import Refused
 from dbops.targets import Target
 
-RULES: tuple[Rule[Facts], ...] = tuple(
-    sorted(
-        (*host.RULES, *logs.RULES, *accounts.RULES, *network.RULES, *durability.RULES),
-        key=lambda rule: rule.control_id,
-    )
+RULES: tuple[Rule[Facts], ...] = ordered(
+    *host.RULES, *logs.RULES, *accounts.RULES, *network.RULES, *durability.RULES
 )
 _SETTINGS = "SELECT name, setting FROM pg_settings"
 _DATABASES = "SELECT datname FROM pg_database WHERE datallowconn ORDER BY datname"
 
 
 def audit(target: Target) -> Sequence[Control]:
-    """Return how this host stands to every control, in order of their ids; a member's come first.
-
-    Raises Refused without root's rights, Unreachable when the server is down and ConfigError for a
-    waiver that names no control or gives no reason.
-    """
+    """Return how this host stands to every control; see :func:`dbops.audit.run.audit`."""
     opts = options.read(target)
-    check_waivers(RULES, opts.audit_waivers)
-    if os.geteuid() != 0:
-        raise Refused("The audit looks at files and processes of others: run it as root.")
-    here = host_controls.audit(Host(target, opts.service), opts.audit_waivers)
-    if target.part != "member":
-        return here
+    asked = Auditing(RULES, partial(_gathered, target, opts), client.explain)
+    return frame.audit(target, opts, asked)
+
+
+@contextmanager
+def _gathered(target: Target, opts: Options) -> Iterator[Facts]:
     with ExitStack() as stack:
-        return [
-            *judge(RULES, gather(target, opts, stack), opts.audit_waivers, client.explain),
-            *here,
-        ]
+        yield gather(target, opts, stack)
 
 
 def gather(target: Target, opts: Options, stack: ExitStack) -> Facts:

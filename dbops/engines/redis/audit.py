@@ -5,44 +5,37 @@ It changes nothing. What is *not* here: the controls themselves (:mod:`.controls
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
-from dbops.audit import host_controls
-from dbops.audit.host_controls import Host
-from dbops.audit.rules import Rule, check_waivers, judge
+from dbops.audit import run as frame
+from dbops.audit.rules import Rule, ordered
+from dbops.audit.run import Auditing
 from dbops.contract import Control
 from dbops.engines.redis import client, options, processes
 from dbops.engines.redis.client import Connection, by_name, text
 from dbops.engines.redis.controls import accounts, durability, host, network
 from dbops.engines.redis.controls.facts import Facts, user
 from dbops.engines.redis.options import Options
-from dbops.errors import Refused, Unreachable
+from dbops.errors import Unreachable
 from dbops.targets import Target
 
-RULES: tuple[Rule[Facts], ...] = tuple(
-    sorted(
-        (*host.RULES, *accounts.RULES, *network.RULES, *durability.RULES),
-        key=lambda rule: rule.control_id,
-    )
+RULES: tuple[Rule[Facts], ...] = ordered(
+    *host.RULES, *accounts.RULES, *network.RULES, *durability.RULES
 )
 
 
 def audit(target: Target) -> Sequence[Control]:
-    """Return how this host stands to every control, in order of their ids; a member's come first.
-
-    Raises Refused without root's rights, Unreachable when the server is down and ConfigError for a
-    waiver that names no control or gives no reason.
-    """
+    """Return how this host stands to every control; see :func:`dbops.audit.run.audit`."""
     opts = options.read(target)
-    check_waivers(RULES, opts.audit_waivers)
-    if os.geteuid() != 0:
-        raise Refused("The audit looks at files and processes of others: run it as root.")
-    here = host_controls.audit(Host(target, opts.service), opts.audit_waivers)
-    if target.part != "member":
-        return here
+    return frame.audit(target, opts, Auditing(RULES, partial(_gathered, target, opts)))
+
+
+@contextmanager
+def _gathered(target: Target, opts: Options) -> Iterator[Facts]:
     with client.admin(opts) as connection:
-        return [*judge(RULES, gather(target, opts, connection), opts.audit_waivers), *here]
+        yield gather(target, opts, connection)
 
 
 def gather(target: Target, opts: Options, connection: Connection) -> Facts:

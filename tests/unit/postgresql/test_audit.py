@@ -13,7 +13,7 @@ import pytest
 
 from dbops.audit.rules import Finding
 from dbops.engines.postgresql import audit, options
-from dbops.engines.postgresql.controls import accounts, durability, host, logs, network
+from dbops.engines.postgresql.controls import accounts, host, logs, network
 from dbops.engines.postgresql.controls.facts import Facts
 from dbops.targets import Objectives, Target
 
@@ -98,6 +98,12 @@ def make_facts(
     )
 
 
+def control(control_id: str) -> Any:
+    """Return what a control looks with."""
+    (found,) = [rule.check for rule in audit.RULES if rule.control_id == control_id]
+    return found
+
+
 def test_a_setting_that_waits_to_go_with_a_restart_has_no_file(tmp_path: Path) -> None:
     names = ("config_file", "hba_file", "ident_file", "included")
     for name in names:
@@ -126,20 +132,20 @@ def test_every_control_is_documented() -> None:
 @pytest.mark.parametrize(
     ("check", "settings"),
     [
-        (durability.checksums, {"data_checksums": "off"}),
-        (durability.safe_settings, {"fsync": "off"}),
-        (durability.safe_settings, {"full_page_writes": "off"}),
-        (durability.safe_settings, {"zero_damaged_pages": "on"}),
-        (durability.safe_settings, {"synchronous_commit": "off"}),
+        (control("PG-03"), {"data_checksums": "off"}),
+        (control("PG-27"), {"fsync": "off"}),
+        (control("PG-27"), {"full_page_writes": "off"}),
+        (control("PG-27"), {"zero_damaged_pages": "on"}),
+        (control("PG-27"), {"synchronous_commit": "off"}),
         (logs.destination, {"log_file_mode": "0644"}),
         (logs.destination, {"log_destination": ""}),
         (logs.rotation, {"log_rotation_age": "0"}),
         (logs.rotation, {"log_rotation_age": "10080"}),
         (logs.rotation, {"log_rotation_size": "0"}),
         (logs.rotation, {"log_truncate_on_rotation": "off"}),
-        (logs.levels, {"log_min_messages": "error"}),
-        (logs.levels, {"log_min_error_statement": "panic"}),
-        (logs.no_debugging, {"debug_print_plan": "on"}),
+        (control("PG-11"), {"log_min_messages": "error"}),
+        (control("PG-11"), {"log_min_error_statement": "panic"}),
+        (control("PG-12"), {"debug_print_plan": "on"}),
         (logs.connections, {"log_connections": "off"}),
         (logs.connections, {"log_disconnections": "off"}),
         (logs.lines, {"log_line_prefix": "%m [%p] "}),

@@ -209,7 +209,7 @@ def _following(facts: Facts) -> list[str]:
     return problems
 
 
-RULES = (
+RULES: tuple[Rule[Facts], ...] = (
     Rule("MY-22", "Only declared accounts hold powerful privileges", powers),
     Rule("MY-23", "Nobody else reads or changes the system's own tables", system_tables),
     Rule("MY-25", "No anonymous account, no empty or weak password", credentials),

@@ -7,6 +7,7 @@ import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
+from dbops.audit.member_controls import data_directory, package
 from dbops.audit.rules import Finding, Rule, permissions, verdict
 from dbops.engines.mysql import flavor
 from dbops.engines.mysql.controls.facts import Facts
@@ -125,12 +126,6 @@ def _holds_password(word: bytes) -> bool:
     )
 
 
-def data_dir(facts: Facts) -> Finding:
-    """MY-11."""
-    problems = permissions(facts.data_dir(), {facts.options.os_user}, 0o750)
-    return verdict(problems, str(facts.data_dir()))
-
-
 def log_files(facts: Facts) -> Finding:
     """MY-12."""
     paths = list(facts.data_dir().glob("binlog.*")) + list(facts.data_dir().glob("relay*"))
@@ -162,17 +157,11 @@ def _package_of(program: str) -> str:
 
 def patches(facts: Facts) -> Finding:
     """MY-14."""
-    package = _package_of(flavor.named(facts.options.flavor).server)
-    said = capture(Command(("apt-cache", "policy", package), timeout_seconds=60)).stdout
-    found = dict(line.strip().split(": ", 1) for line in said.splitlines() if ": " in line.strip())
-    here, newest = found.get("Installed", "(none)"), found.get("Candidate", "(none)")
-    if here == "(none)":
-        return verdict([f"{package} is not an installed package"])
-    problems = [f"{newest} is to be had and {here} is installed"] if here != newest else []
-    return verdict(problems, here)
+    name = _package_of(flavor.named(facts.options.flavor).server)
+    return verdict(package(name), name)
 
 
-RULES = (
+RULES: tuple[Rule[Facts], ...] = (
     Rule("MY-01", "The data are not on the system's file system", own_disk),
     Rule("MY-02", "The server runs as an account of its own that cannot log in", account),
     Rule("MY-03", "No typed statement is kept in a history", histories),
@@ -180,7 +169,7 @@ RULES = (
     Rule("MY-05", "Backups can be read here and any time can be restored to", backups),
     Rule("MY-06", "No other database server shares the host", alone),
     Rule("MY-07", "No password on a command line", command_lines),
-    Rule("MY-11", "The data directory is closed to others", data_dir),
+    Rule("MY-11", "The data directory is closed to others", data_directory),
     Rule("MY-12", "The log files are closed to others", log_files),
     Rule("MY-13", "The configuration and the key are closed to others", configuration),
     Rule("MY-14", "The newest packaged version is installed", patches),

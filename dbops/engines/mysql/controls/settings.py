@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ssl
 
-from dbops.audit.rules import Finding, Rule, verdict
+from dbops.audit.rules import Finding, Rule, Wanted, settings, verdict
 from dbops.engines.mysql import handshake
 from dbops.engines.mysql.controls.facts import Facts
 
 _COMPLEXITY = ("simple_password_check", "cracklib_password_check")
 _EVERYWHERE = ("*", "0.0.0.0", "::", "")
+_LINKS: Wanted = {"have_symlink": ("NO", "DISABLED", "")}
 _EXAMPLES = ("test", "sakila", "world", "employees", "example")
 
 
@@ -91,12 +92,6 @@ def _arguments(facts: Facts) -> list[str]:
     return (facts.server() / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
 
 
-def local_files(facts: Facts) -> Finding:
-    """MY-17."""
-    value = facts.setting("local_infile")
-    return verdict([f"local_infile is {value}"] if value != "OFF" else [], "off")
-
-
 def grant_tables(facts: Facts) -> Finding:
     """MY-18."""
     found = [word for word in _arguments(facts) if word.startswith("--skip-grant")]
@@ -104,12 +99,6 @@ def grant_tables(facts: Facts) -> Finding:
     lines = [line.strip() for line in text.splitlines()]
     found += [line for line in lines if line.replace("_", "-").startswith("skip-grant-tables")]
     return verdict([f"{one} is set" for one in found], "in force")
-
-
-def links(facts: Facts) -> Finding:
-    """MY-19."""
-    value = facts.setting("have_symlink")
-    return verdict([f"have_symlink is {value}"] if value == "YES" else [], value)
 
 
 def file_directory(facts: Facts) -> Finding:
@@ -173,15 +162,15 @@ def _journal(facts: Facts) -> bool:
     return (facts.server() / "fd/2").resolve().name.startswith("socket")
 
 
-RULES = (
+RULES: tuple[Rule[Facts], ...] = (
     Rule("MY-08", "Weak and former passwords are refused", passwords),
     Rule("MY-09", "The server listens where it is meant to", listening),
     Rule("MY-10", "TLS 1.2 or newer is required, as a handshake shows", transport),
     Rule("MY-15", "No example database", examples),
     Rule("MY-16", "No foreign functions", functions),
-    Rule("MY-17", "Clients' files cannot be asked for", local_files),
+    Rule("MY-17", "Clients' files cannot be asked for", settings({"local_infile": "OFF"})),
     Rule("MY-18", "The privileges are in force", grant_tables),
-    Rule("MY-19", "No data through symbolic links", links),
+    Rule("MY-19", "No data through symbolic links", settings(_LINKS)),
     Rule("MY-20", "Files are read and written in one place only", file_directory),
     Rule("MY-21", "The server refuses wrong values", strictness),
     Rule("MY-24", "Errors and audited events are logged", logging),

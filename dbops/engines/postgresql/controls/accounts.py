@@ -132,7 +132,7 @@ def limits(facts: Facts) -> Finding:
     return verdict(problems, "limits, a short time to log in, and slow guessing")
 
 
-RULES = (
+RULES: tuple[Rule[Facts], ...] = (
     Rule("PG-16", "Only declared roles hold attributes, memberships and rights", attributes),
     Rule("PG-17", "PUBLIC may neither create nor connect", public),
     Rule("PG-18", "No untrusted language and no extension that reaches out", languages),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dbops.audit.rules import Finding, Rule, expect, verdict
+from dbops.audit.rules import Finding, Rule, Wanted, settings, verdict
 from dbops.engines.postgresql import pgbackrest
 from dbops.engines.postgresql.controls.facts import Facts
 
@@ -14,26 +14,15 @@ SELECT last_archived_time, last_failed_time > coalesce(last_archived_time, '-inf
 FROM pg_stat_archiver"""
 _TABLESPACES = """
 SELECT spcname, pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname !~ '^pg_'"""
-_SAFE = {
+_SAFE: Wanted = {
     "fsync": "on",
     "full_page_writes": "on",
     "ignore_checksum_failure": "off",
     "zero_damaged_pages": "off",
     "allow_system_table_mods": "off",
+    "synchronous_commit": ("on", "local", "remote_write", "remote_apply"),
 }
 _DAY = 86400.0
-
-
-def checksums(facts: Facts) -> Finding:
-    """PG-03."""
-    return expect(facts.settings, {"data_checksums": "on"})
-
-
-def safe_settings(facts: Facts) -> Finding:
-    """PG-27."""
-    if facts.setting("synchronous_commit") == "off":
-        return Finding("fail", "synchronous_commit is off")
-    return expect(facts.settings, _SAFE)
 
 
 def archive(facts: Facts) -> Finding:
@@ -77,9 +66,9 @@ def repository(facts: Facts) -> Finding:
     return verdict(problems, "encrypted" + ("" if facts.standby else ", and its own check passes"))
 
 
-RULES = (
-    Rule("PG-03", "Every data page carries a checksum", checksums),
-    Rule("PG-27", "No setting trades the data for speed or hides damage", safe_settings),
+RULES: tuple[Rule[Facts], ...] = (
+    Rule("PG-03", "Every data page carries a checksum", settings({"data_checksums": "on"})),
+    Rule("PG-27", "No setting trades the data for speed or hides damage", settings(_SAFE)),
     Rule("PG-29", "Log is archived and backups are young", archive),
     Rule("PG-30", "The backup repository is configured, encrypted and answers", repository),
 )

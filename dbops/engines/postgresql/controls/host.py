@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from dbops import runner
+from dbops.audit.member_controls import data_directory, package
 from dbops.audit.rules import Finding, Rule, permissions, verdict
 from dbops.engines.postgresql.controls.facts import Facts
 
@@ -41,21 +42,9 @@ def supported(facts: Facts) -> Finding:
     problems = []
     if end is None or datetime.now(UTC).date() > end:
         problems.append(f"PostgreSQL {major} is not in its support window")
-    problems += _packages(major)
+    problems += package(f"postgresql-{major}")
     problems += [f"{path} trusts unsigned packages" for path in _unsigned(facts.etc)]
     return verdict(problems, f"{facts.setting('server_version')}, supported until {end}")
-
-
-def _packages(major: int) -> list[str]:
-    name = f"postgresql-{major}"
-    if not Path("/usr/bin/apt-cache").exists():
-        return []
-    said = runner.check(runner.Command(("apt-cache", "policy", name), timeout_seconds=60)).stdout
-    found = dict(re.findall(r"^\s+(Installed|Candidate): (\S+)", said, re.MULTILINE))
-    installed, candidate = found.get("Installed", "(none)"), found.get("Candidate", "(none)")
-    if installed == "(none)":
-        return [f"the package {name} is not what runs here"]
-    return [f"{name} {candidate} is available"] if installed != candidate else []
 
 
 def _unsigned(etc: Path) -> list[Path]:
@@ -106,12 +95,6 @@ def umask(facts: Facts) -> Finding:
     return verdict([] if good else [f"the server runs with umask {value}"], f"umask {value}")
 
 
-def data_directory(facts: Facts) -> Finding:
-    """PG-06."""
-    place = facts.options.require_path("data_dir")
-    return verdict(permissions(place, {facts.options.os_user}, 0o750), f"{place}")
-
-
 def configuration_files(facts: Facts) -> Finding:
     """PG-07. A setting that waits to go with a restart is of no file any more."""
     found = facts.rows("SELECT DISTINCT sourcefile FROM pg_file_settings")
@@ -139,7 +122,7 @@ def client_files(facts: Facts) -> Finding:
     return verdict(problems, "no history, no loose password")
 
 
-RULES = (
+RULES: tuple[Rule[Facts], ...] = (
     Rule("PG-01", "A supported version with its newest fixes, from signed packages", supported),
     Rule("PG-02", "The service starts with the host", enabled),
     Rule(

@@ -5,10 +5,19 @@ from __future__ import annotations
 import os
 import stat
 
-from dbops.audit.rules import Finding, Rule, expect, verdict
+from dbops.audit.rules import Finding, Rule, Wanted, settings, verdict
 from dbops.engines.postgresql.controls.facts import Facts
 
 _VERBOSE = ("debug5", "debug4", "debug3", "debug2", "debug1", "info", "notice", "warning")
+_LEVELS: Wanted = {
+    "log_min_messages": _VERBOSE,
+    "log_min_error_statement": (*_VERBOSE, "error"),
+}
+_DEBUGGING: Wanted = {
+    "debug_print_parse": "off",
+    "debug_print_rewritten": "off",
+    "debug_print_plan": "off",
+}
 _PREFIX = {"time": "mtn", "process": "pc", "user": "u", "database": "d", "host": "hr"}
 
 
@@ -62,24 +71,6 @@ def rotation(facts: Facts) -> Finding:
     return verdict(problems, "by age and size")
 
 
-def levels(facts: Facts) -> Finding:
-    """PG-11."""
-    problems = []
-    for name, enough in (
-        ("log_min_messages", _VERBOSE),
-        ("log_min_error_statement", (*_VERBOSE, "error")),
-    ):
-        if facts.setting(name) not in enough:
-            problems.append(f"{name} is {facts.setting(name)!r}")
-    return verdict(problems, "warnings, and the statement of each error")
-
-
-def no_debugging(facts: Facts) -> Finding:
-    """PG-12."""
-    names = ("debug_print_parse", "debug_print_rewritten", "debug_print_plan")
-    return expect(facts.settings, dict.fromkeys(names, "off"))
-
-
 def connections(facts: Facts) -> Finding:
     """PG-13."""
     said = facts.setting("log_connections")
@@ -114,11 +105,11 @@ def auditing(facts: Facts) -> Finding:
     return verdict(["pgaudit is loaded and logs nothing"] if empty else [], f"pgaudit.log={value}")
 
 
-RULES = (
+RULES: tuple[Rule[Facts], ...] = (
     Rule("PG-09", "The log goes to a place that is kept and closed to others", destination),
     Rule("PG-10", "The log is rotated and bounded", rotation),
-    Rule("PG-11", "Warnings are logged, and the statement of each error", levels),
-    Rule("PG-12", "Statements' inner forms are not logged", no_debugging),
+    Rule("PG-11", "Warnings are logged, and the statement of each error", settings(_LEVELS)),
+    Rule("PG-12", "Statements' inner forms are not logged", settings(_DEBUGGING)),
     Rule("PG-13", "Every connection and disconnection is logged", connections),
     Rule("PG-14", "Each line says when, who and from where; schema changes are logged", lines),
     Rule("PG-15", "Statements are audited where the audit profile is on", auditing),

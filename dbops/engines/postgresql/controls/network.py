@@ -143,7 +143,7 @@ def replication(facts: Facts) -> Finding:
     return verdict(problems, "its own role, over TLS, logged")
 
 
-RULES = (
+RULES: tuple[Rule[Facts], ...] = (
     Rule("PG-22", "The server listens where it is meant to", listening),
     Rule("PG-23", "Local clients prove who they are", local_rules),
     Rule("PG-24", "Remote clients come over TLS with SCRAM or a certificate", host_rules),

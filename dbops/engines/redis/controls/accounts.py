@@ -257,7 +257,7 @@ def watched(facts: Facts) -> Finding:
     return verdict([], f"{count} refusals remembered{last}, told as dbops_access_denied")
 
 
-RULES = (
+RULES: tuple[Rule[Facts], ...] = (
     Rule("RD-04", "Nobody gets in without a log-in", no_default),
     Rule("RD-05", "Accounts are in a closed file, and only administrators may do all", acl_file),
     Rule("RD-06", "Applications reach their own keys and no dangerous command", key_patterns),

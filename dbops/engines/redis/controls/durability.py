@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dbops.audit.rules import Finding, Rule, expect, verdict
+from dbops.audit.rules import Finding, Rule, Wanted, expect, settings, verdict
 from dbops.engines.redis.controls.facts import Facts
 
 MOST_CLIENTS = 100_000
-
-
-def protected_settings(facts: Facts) -> Finding:
-    """RD-14."""
-    names = ("enable-protected-configs", "enable-debug-command", "enable-module-command")
-    return expect(facts.settings, dict.fromkeys(names, "no"))
+_CLOSED: Wanted = {
+    "enable-protected-configs": "no",
+    "enable-debug-command": "no",
+    "enable-module-command": "no",
+}
 
 
 def limits(facts: Facts) -> Finding:
@@ -55,8 +54,8 @@ def declared(facts: Facts) -> Finding:
     return expect(facts.settings, wanted)
 
 
-RULES = (
-    Rule("RD-14", "Protected settings, debugging and modules are closed", protected_settings),
+RULES: tuple[Rule[Facts], ...] = (
+    Rule("RD-14", "Protected settings, debugging and modules are closed", settings(_CLOSED)),
     Rule("RD-17", "Memory and clients have limits that fit the purpose", limits),
     Rule("RD-18", "Data are kept as declared", kept),
     Rule("RD-19", "Writes need as many replicas as declared", declared),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pwd
-import re
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 from dbops import runner
+from dbops.audit.member_controls import package
 from dbops.audit.rules import Finding, Rule, permissions, verdict
 from dbops.engines.redis.controls.facts import Facts
 from dbops.targets import read_secret
@@ -36,19 +35,8 @@ def supported(facts: Facts) -> Finding:
     problems = []
     if end is None or datetime.now(UTC).date() > end:
         problems.append(f"{flavor} {series} is not in its support window")
-    problems += _packages(f"{flavor}-server")
+    problems += package(f"{flavor}-server")
     return verdict(problems, f"{flavor} {version}, supported until {end}")
-
-
-def _packages(name: str) -> list[str]:
-    if not Path("/usr/bin/apt-cache").exists():
-        return []
-    said = runner.check(runner.Command(("apt-cache", "policy", name), timeout_seconds=60)).stdout
-    found = dict(re.findall(r"^\s+(Installed|Candidate): (\S+)", said, re.MULTILINE))
-    installed, candidate = found.get("Installed", "(none)"), found.get("Candidate", "(none)")
-    if installed == "(none)":
-        return [f"the package {name} is not what runs here"]
-    return [f"{name} {candidate} is available"] if installed != candidate else []
 
 
 def configuration(facts: Facts) -> Finding:
@@ -122,7 +110,7 @@ def kernel(facts: Facts) -> Finding:
     return verdict(problems, f"overcommit {overcommit}, somaxconn {backlog}")
 
 
-RULES = (
+RULES: tuple[Rule[Facts], ...] = (
     Rule("RD-01", "A supported version with its newest fixes", supported),
     Rule("RD-08", "The configuration is closed, and no password in a command line", configuration),
     Rule("RD-09", "The data are closed to others", data_files),

@@ -6,7 +6,7 @@ import socket
 import ssl
 from pathlib import Path
 
-from dbops.audit.rules import Finding, Rule, expect, permissions, verdict
+from dbops.audit.rules import Finding, Rule, Wanted, permissions, settings, verdict
 from dbops.engines.redis import handshake
 from dbops.engines.redis.client import Connection, text
 from dbops.engines.redis.controls.accounts import refused
@@ -16,6 +16,7 @@ from dbops.errors import CommandFailed, ConfigError
 
 _EVERYWHERE = {"*", "-*", "0.0.0.0", "::", "-::", "::*", "-::*"}
 _SECONDS = 3.0
+_VERIFIED: Wanted = {"tls-auth-clients": "yes", "tls-replication": "yes"}
 
 
 def bound(facts: Facts) -> Finding:
@@ -25,11 +26,6 @@ def bound(facts: Facts) -> Finding:
     if not places:
         problems.append("it listens on every address")
     return verdict(problems, facts.setting("bind"))
-
-
-def protected(facts: Facts) -> Finding:
-    """RD-03."""
-    return expect(facts.settings, {"protected-mode": "yes"})
 
 
 def tls_only(facts: Facts) -> Finding:
@@ -65,11 +61,6 @@ def _answers_old(place: tuple[str, int]) -> bool:
     except OSError:
         return False
     return True
-
-
-def clients_verified(facts: Facts) -> Finding:
-    """RD-12."""
-    return expect(facts.settings, {"tls-auth-clients": "yes", "tls-replication": "yes"})
 
 
 def tls_key(facts: Facts) -> Finding:
@@ -119,11 +110,11 @@ def _said(connection: Connection, *command: str) -> str:
         return str(error)
 
 
-RULES = (
+RULES: tuple[Rule[Facts], ...] = (
     Rule("RD-02", "The server listens on named addresses", bound),
-    Rule("RD-03", "Protected mode is on", protected),
+    Rule("RD-03", "Protected mode is on", settings({"protected-mode": "yes"})),
     Rule("RD-11", "The port speaks TLS 1.2 or newer and nothing else", tls_only),
-    Rule("RD-12", "Clients and replicas show certificates", clients_verified),
+    Rule("RD-12", "Clients and replicas show certificates", settings(_VERIFIED)),
     Rule("RD-13", "The TLS key is closed to others", tls_key),
     Rule("RD-22", "The Sentinel asks for log-ins and keeps its own closed", sentinel_closed),
 )
