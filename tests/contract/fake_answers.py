@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dbops.audit.rules import Finding, Rule, ordered, settings
 from dbops.audit.run import Auditing
 from dbops.check.host import Inspection
-from dbops.contract import Catalogue, Check, Sample
+from dbops.contract import Catalogue, Check, MigratedDatabase, Progress, Sample
+from dbops.migrate.steps import Compared, Moving
 from dbops.monitor.certificates import Certificate
 from dbops.monitor.target import Link, Vitals, Watch
+from dbops.runner import Action, Plan
 from dbops.targets import Target
 from tests.contract import fake_engine
 from tests.contract.fake_engine import LATER, NOON
@@ -96,4 +98,45 @@ def auditing(ended: Callable[[], None] = lambda: None, **here: str) -> Auditing[
         rules=rules,
         gather=gather,
         explain=lambda error: "it is gone" if isinstance(error, EOFError) else None,
+    )
+
+
+@dataclass
+class Side:
+    """This side of a migration, and what was done to it."""
+
+    follows: bool = True
+    open: bool = False
+    done: list[str] = field(default_factory=list)
+
+
+def moving(target: Target, side: Side) -> Moving[Side]:
+    """Return the answers to a migration's steps, all good; what is done is written to ``side``."""
+    (content,) = fake_engine.fingerprint(target, lambda text: None)
+
+    def steps(name: str) -> Plan:
+        return [Action(name, lambda: side.done.append(name))]
+
+    @contextmanager
+    def here() -> Iterator[Side]:
+        yield side
+
+    def move(tell: Progress) -> float:
+        side.done.append("move")
+        side.open, side.follows = True, False
+        return 1.25
+
+    return Moving(
+        here=here,
+        databases=lambda one: [MigratedDatabase("app", one.follows, one.open, 3, 3, 0, 0)],
+        prepare=lambda one: steps("prepare"),
+        start=lambda one: steps("start"),
+        follows=lambda one: one.follows,
+        is_open=lambda one: one.open,
+        compare=lambda tell: [Compared("app", content, content, 0.5)],
+        require_close=lambda one: None,
+        move=move,
+        end_move=lambda: side.done.append("end_move"),
+        follow=lambda one: steps("follow"),
+        finish=lambda one: steps("finish"),
     )

@@ -10,8 +10,9 @@ are written to. What is *not* here: the link between the two (:mod:`.migrate_lin
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from dbops import files
 from dbops.contract import MigratedDatabase, MigrateStep, Migration, Progress
@@ -20,9 +21,10 @@ from dbops.engines.mysql import migrate_link as link
 from dbops.engines.mysql.backup import series
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.options import Options
-from dbops.errors import ConfigError, Refused, VerificationFailed
-from dbops.manifest import Fingerprint, compare
-from dbops.migrate import note
+from dbops.errors import ConfigError, Refused
+from dbops.manifest import Fingerprint
+from dbops.migrate import steps
+from dbops.migrate.steps import Compared, Moving
 from dbops.runner import Action, Plan, watched
 from dbops.targets import Target
 
@@ -35,27 +37,41 @@ _CONNECTING_SECONDS = 20.0
 
 
 def plan_migrate(target: Target, step: MigrateStep) -> Plan:
-    """Return what ``step`` of a migration does on this host.
-
-    Raises Refused when it cannot be done now, ConfigError when the other side is not known.
-    """
-    options.require_part(target, "member")
+    """Return what ``step`` of a migration does on this host; see :func:`steps.plan`."""
     opts = options.read(target)
-    _require_carried(opts)
-    with client.local(opts) as ours:
-        _require_primary(ours)
-        return _PLANS[step](opts, target, ours)
+    return steps.plan(target, opts, step, moving(target, opts))
 
 
 def migration(target: Target) -> Migration:
     """Return how the migration of this host's cluster stands."""
-    options.require_part(target, "member")
-    opts = options.read(target)
+    return steps.standing(target, moving(target, options.read(target)))
+
+
+def moving(target: Target, opts: Options) -> Moving[Connection]:
+    """Return what is asked of this host; its side is root's connection to the primary."""
+    return Moving(
+        here=partial(_primary, opts),
+        databases=lambda ours: [_database(opts, ours, name) for name in link.names(opts, ours)],
+        prepare=partial(_prepare, opts),
+        start=partial(_start, opts),
+        follows=lambda ours: members.following(ours, members.MIGRATION) is not None,
+        is_open=link.is_open,
+        compare=partial(_compare, opts),
+        require_close=_require_close,
+        move=partial(_move, opts, target),
+        end_move=partial(_end_move, opts, target),
+        follow=partial(_follow, opts),
+        finish=partial(_finish, opts, target),
+    )
+
+
+@contextmanager
+def _primary(opts: Options) -> Iterator[Connection]:
     _require_carried(opts)
     with client.local(opts) as ours:
-        _require_primary(ours)
-        found = tuple(_database(opts, ours, name) for name in link.names(opts, ours))
-    return note.standing(target, found)
+        if members.standing(ours).role != "primary":
+            raise Refused("This host is a replica: run the migration on the primary.")
+        yield ours
 
 
 def _require_carried(opts: Options) -> None:
@@ -65,11 +81,6 @@ def _require_carried(opts: Options) -> None:
             f"A migration of {kind.title} is not carried out yet, neither to another cluster nor "
             "from or to MariaDB. Nothing was done."
         )
-
-
-def _require_primary(ours: Connection) -> None:
-    if members.standing(ours).role != "primary":
-        raise Refused("This host is a replica: run the migration on the primary.")
 
 
 def _database(opts: Options, ours: Connection, name: str) -> MigratedDatabase:
@@ -82,14 +93,14 @@ def _database(opts: Options, ours: Connection, name: str) -> MigratedDatabase:
     return MigratedDatabase(name, follows, link.is_open(ours), count, copied, errors, behind)
 
 
-def _prepare(opts: Options, target: Target, ours: Connection) -> Plan:
+def _prepare(opts: Options, ours: Connection) -> Plan:
     link.require_carriable(opts, ours)
     with link.there(opts) as theirs:
         link.require_domains(ours, theirs)
     return []
 
 
-def _start(opts: Options, target: Target, ours: Connection) -> Plan:
+def _start(opts: Options, ours: Connection) -> Plan:
     with link.there(opts) as theirs:
         _require_newer(ours, theirs)
         link.require_domains(ours, theirs)
@@ -136,34 +147,15 @@ def _resume(opts: Options, tell: Progress) -> None:
         link.wait_near(here, tell)
 
 
-def _prove(opts: Options, target: Target, ours: Connection) -> Plan:
-    _require_following(ours)
-
-    def prove(tell: Progress) -> None:
-        note.note(target, proven_at=None)
-        expected, found = _both(opts, tell)
-        differences = compare(expected, found)
-        if differences:
-            first = differences[0]
-            raise VerificationFailed(
-                f"Table {first.table!r} of database {first.database!r} differs in {first.what}: "
-                f"the other cluster has {first.expected}, this one {first.found}."
-            )
-        tell(f"{found.rows} rows are equal on both sides at {expected.point}")
-        note.note_proof(target, rows=found.rows)
-
-    return [watched("compare the content with the other cluster at one GTID", prove)]
-
-
-def _both(opts: Options, tell: Progress) -> tuple[Fingerprint, Fingerprint]:
-    """Hold this side, record the other one, let this side come to that very point, record it."""
+def _compare(opts: Options, tell: Progress) -> Iterator[Compared]:
+    """Hold this side, record the other one, let this side come to that very GTID, record it."""
     with client.local(opts, timeout_seconds=0) as here, link.held(here):
         expected = fingerprint.take(lambda: link.there(opts, timeout_seconds=0), tell)
         link.come_to(here, gtid.parse(expected.point), tell)
         found = fingerprint.take(lambda: client.local(opts, timeout_seconds=0), tell)
         with link.there(opts) as theirs:
             alike = _version(here) == _version(theirs)
-    return _carried(opts, expected, alike), _carried(opts, found, alike)
+    yield Compared("all", _carried(opts, expected, alike), _carried(opts, found, alike))
 
 
 def _carried(opts: Options, one: Fingerprint, alike: bool) -> Fingerprint:
@@ -179,23 +171,10 @@ def _carried(opts: Options, one: Fingerprint, alike: bool) -> Fingerprint:
     return one.model_copy(update={"databases": tuple(databases)})
 
 
-def _require_following(ours: Connection) -> None:
-    if members.following(ours, members.MIGRATION) is None:
-        raise Refused("This cluster follows no other one: run 'dbops migrate start' first.")
-
-
-def _switch(opts: Options, target: Target, ours: Connection) -> Plan:
-    _require_following(ours)
-    note.require_proof(target, opts.migrate_proof_seconds)
+def _require_close(ours: Connection) -> None:
     lag = link.lag(ours, _CONNECTING_SECONDS)
     if lag is None or lag > _MOST_BEHIND_SECONDS:
         raise Refused(f"This cluster is {lag or 'an unknown number of'} seconds behind: wait.")
-
-    def switch(tell: Progress) -> None:
-        pause = _move(opts, target, tell)
-        note.note_switch(target, pause)
-
-    return [watched("move the writers to this cluster", switch)]
 
 
 def _move(opts: Options, target: Target, tell: Progress) -> float:
@@ -210,9 +189,16 @@ def _move(opts: Options, target: Target, tell: Progress) -> float:
             link.mark(opts, here)
         link.open_for_writing(here)
         pause = time.monotonic() - began
-        (target.state_dir / CLOSED).unlink(missing_ok=True)
-        link.forget(here)
-        return pause
+    _end_move(opts, target)
+    return pause
+
+
+def _end_move(opts: Options, target: Target) -> None:
+    """Stop following the other side, once this one is open."""
+    (target.state_dir / CLOSED).unlink(missing_ok=True)
+    with client.local(opts, timeout_seconds=0) as here:
+        if members.following(here, members.MIGRATION) is not None:
+            link.forget(here)
 
 
 @contextmanager
@@ -226,7 +212,7 @@ def _closed(theirs: Connection) -> Iterator[None]:
         raise
 
 
-def _follow(opts: Options, target: Target, ours: Connection) -> Plan:
+def _follow(opts: Options, ours: Connection) -> Plan:
     if members.following(ours, members.MIGRATION) is not None:
         return []
     if link.is_open(ours):
@@ -253,13 +239,3 @@ def _finish(opts: Options, target: Target, ours: Connection) -> Plan:
             link.remove(opts, here)
 
     return [Action("end the migration here", end)]
-
-
-_PLANS: dict[MigrateStep, Callable[[Options, Target, Connection], Plan]] = {
-    "prepare": _prepare,
-    "start": _start,
-    "prove": _prove,
-    "switch": _switch,
-    "follow": _follow,
-    "finish": _finish,
-}

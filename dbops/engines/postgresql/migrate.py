@@ -8,8 +8,8 @@ Not carried: roles and grants (the role ``postgresql`` makes them), large object
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from dbops.contract import MigratedDatabase, MigrateStep, Migration, Progress
@@ -17,34 +17,49 @@ from dbops.engines.postgresql import migrate_link as link
 from dbops.engines.postgresql import migrate_proof, migrate_schema, migrate_switch, options
 from dbops.engines.postgresql.options import Options
 from dbops.errors import ConfigError, Refused, Unreachable
-from dbops.migrate import note
+from dbops.migrate import steps
+from dbops.migrate.steps import Compared, Moving
 from dbops.runner import Action, Plan, watched
 from dbops.targets import Target
 
 
 def plan_migrate(target: Target, step: MigrateStep) -> Plan:
-    """Return what ``step`` of a migration does on this host.
-
-    Raises Refused when it cannot be done now, ConfigError when the other side is not known.
-    """
-    options.require_part(target, "member")
+    """Return what ``step`` of a migration does on this host; see :func:`steps.plan`."""
     opts = options.read(target)
+    return steps.plan(target, opts, step, moving(target, opts))
+
+
+def migration(target: Target) -> Migration:
+    """Return how the migration of this host's cluster stands."""
+    return steps.standing(target, moving(target, options.read(target)))
+
+
+def moving(target: Target, opts: Options) -> Moving[Sequence[str]]:
+    """Return what is asked of this host; its side is the databases that would be migrated."""
+    return Moving(
+        here=partial(_names, target, opts),
+        databases=lambda names: [_database(opts, name) for name in names],
+        prepare=partial(_prepare, opts),
+        start=partial(_start, target, opts),
+        follows=lambda names: bool(_followed(opts, names)),
+        is_open=partial(_is_open, opts),
+        compare=partial(_compare, target, opts),
+        require_close=lambda names: migrate_switch.require_ready(opts, _followed(opts, names)),
+        move=partial(_move, target, opts),
+        end_move=partial(_end_move, target, opts),
+        follow=partial(_follow, opts),
+        finish=partial(_finish, opts),
+    )
+
+
+@contextmanager
+def _names(target: Target, opts: Options) -> Iterator[Sequence[str]]:
     with link.here(opts, opts.database) as ours:
         link.require_primary(ours)
         names = link.names(opts, ours)
     if not names:
         raise Refused(f"{target.cluster!r} has no database to migrate: declare them, run secure.")
-    return _PLANS[step](opts, target, names)
-
-
-def migration(target: Target) -> Migration:
-    """Return how the migration of this host's cluster stands."""
-    options.require_part(target, "member")
-    opts = options.read(target)
-    with link.here(opts, opts.database) as ours:
-        link.require_primary(ours)
-        names = link.names(opts, ours)
-    return note.standing(target, (_database(opts, name) for name in names))
+    yield names
 
 
 def _database(opts: Options, name: str) -> MigratedDatabase:
@@ -59,7 +74,7 @@ def _database(opts: Options, name: str) -> MigratedDatabase:
     return MigratedDatabase(name, follows, is_open, total, ready, errors, behind)
 
 
-def _prepare(opts: Options, target: Target, names: Sequence[str]) -> Plan:
+def _prepare(opts: Options, names: Sequence[str]) -> Plan:
     def prepare(name: str) -> None:
         with link.here(opts, name) as ours:
             link.prepare(ours)
@@ -73,7 +88,7 @@ def _prepare(opts: Options, target: Target, names: Sequence[str]) -> Plan:
     ]
 
 
-def _start(opts: Options, target: Target, names: Sequence[str]) -> Plan:
+def _start(target: Target, opts: Options, names: Sequence[str]) -> Plan:
     with link.there(opts, opts.database) as theirs, link.here(opts, opts.database) as ours:
         wanted = link.names(opts, theirs)
         if ours.info.server_version // 10000 < theirs.info.server_version // 10000:
@@ -127,22 +142,14 @@ def _wait(opts: Options, name: str, tell: Progress) -> None:
         link.wait_copied(ours, name, tell)
 
 
-def _prove(opts: Options, target: Target, names: Sequence[str]) -> Plan:
-    migrated = _followed(opts, names)
-
-    def prove(tell: Progress) -> None:
-        note.note(target, proven_at=None)
-        proofs = []
-        for name in migrated:
-            _wait(opts, name, tell)
-            with link.here(opts, name) as ours:
-                link.refresh_views(ours, tell)
-            proofs.append(migrate_proof.prove(opts, name, tell))
-            last = proofs[-1]
-            tell(f"{name}: {last.tables} tables with {last.rows} rows are equal on both sides")
-        note.note_proof(target, proofs=[asdict(proof) for proof in proofs])
-
-    return [watched(f"compare {', '.join(migrated)} with the other cluster", prove)]
+def _compare(target: Target, opts: Options, tell: Progress) -> Iterator[Compared]:
+    with _names(target, opts) as names:
+        migrated = _followed(opts, names)
+    for name in migrated:
+        _wait(opts, name, tell)
+        with link.here(opts, name) as ours:
+            link.refresh_views(ours, tell)
+        yield migrate_proof.compared(opts, name, tell)
 
 
 def _followed(opts: Options, names: Sequence[str]) -> list[str]:
@@ -151,27 +158,25 @@ def _followed(opts: Options, names: Sequence[str]) -> list[str]:
         with link.here(opts, name) as ours:
             if link.subscribed(ours):
                 found.append(name)
-    if not found:
-        raise Refused("No database here follows another cluster: run 'dbops migrate start' first.")
     return found
 
 
-def _switch(opts: Options, target: Target, names: Sequence[str]) -> Plan:
-    migrated = _followed(opts, names)
-    if migrate_switch.is_done(opts, migrated):
-        end = partial(migrate_switch.finish, opts, migrated)
-        return [Action("end the switch that was interrupted: this cluster is open already", end)]
-    note.require_proof(target, opts.migrate_proof_seconds)
-    migrate_switch.require_ready(opts, migrated)
-
-    def switch(tell: Progress) -> None:
-        pause = migrate_switch.switch(opts, migrated, tell)
-        note.note_switch(target, pause)
-
-    return [watched(f"move the writers of {', '.join(migrated)} to this cluster", switch)]
+def _is_open(opts: Options, names: Sequence[str]) -> bool:
+    """Tell whether what follows takes writes; where nothing does any more, whether all do."""
+    return migrate_switch.is_done(opts, _followed(opts, names) or names)
 
 
-def _follow(opts: Options, target: Target, names: Sequence[str]) -> Plan:
+def _move(target: Target, opts: Options, tell: Progress) -> float:
+    with _names(target, opts) as names:
+        return migrate_switch.switch(opts, _followed(opts, names), tell)
+
+
+def _end_move(target: Target, opts: Options) -> None:
+    with _names(target, opts) as names:
+        migrate_switch.finish(opts, _followed(opts, names))
+
+
+def _follow(opts: Options, names: Sequence[str]) -> Plan:
     plan = []
     for name in names:
         with link.here(opts, name) as ours:
@@ -192,7 +197,7 @@ def _follow(opts: Options, target: Target, names: Sequence[str]) -> Plan:
     return plan
 
 
-def _finish(opts: Options, target: Target, names: Sequence[str]) -> Plan:
+def _finish(opts: Options, names: Sequence[str]) -> Plan:
     def remove(name: str) -> None:
         with link.here(opts, name) as ours:
             link.remove(opts, ours, name)
@@ -201,13 +206,3 @@ def _finish(opts: Options, target: Target, names: Sequence[str]) -> Plan:
         Action(f"end the migration of database {name} here", partial(remove, name))
         for name in names
     ]
-
-
-_PLANS: dict[MigrateStep, Callable[[Options, Target, Sequence[str]], Plan]] = {
-    "prepare": _prepare,
-    "start": _start,
-    "prove": _prove,
-    "switch": _switch,
-    "follow": _follow,
-    "finish": _finish,
-}

@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import psycopg
@@ -22,8 +21,9 @@ from dbops.engines.postgresql import migrate_link as link
 from dbops.engines.postgresql import tables
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.options import Options
-from dbops.errors import CommandFailed, VerificationFailed
-from dbops.manifest import DatabaseFingerprint, Difference, Fingerprint, compare
+from dbops.errors import CommandFailed
+from dbops.manifest import DatabaseFingerprint, Fingerprint
+from dbops.migrate.steps import Compared
 
 ATTEMPTS = 8
 REACH_LIMIT_SECONDS = 300
@@ -31,20 +31,10 @@ REACH_LIMIT_SECONDS = 300
 HOLD_LIMIT_MILLISECONDS = 700
 
 
-@dataclass(frozen=True)
-class Proof:
-    """One database found equal: its tables and rows, and for how long writers were held."""
+def compared(opts: Options, database: str, tell: Callable[[str], None]) -> Compared:
+    """Return every table of ``database`` on both sides, at one moment.
 
-    database: str
-    tables: int
-    rows: int
-    held_seconds: float
-
-
-def prove(opts: Options, database: str, tell: Callable[[str], None]) -> Proof:
-    """Compare every table of ``database`` with the other cluster's at one moment.
-
-    Raises VerificationFailed naming the first difference, CommandFailed when no moment was found.
+    Raises CommandFailed when no moment was found.
     """
     with link.here(opts, database) as ours, link.there(opts, database) as theirs:
         held_seconds, own, other = _moment(opts, database, ours, theirs, tell)
@@ -52,30 +42,19 @@ def prove(opts: Options, database: str, tell: Callable[[str], None]) -> Proof:
         with ThreadPoolExecutor(2) as pool:
             expected = pool.submit(tables.digest, theirs, database, other)
             found = pool.submit(tables.digest, ours, database, own)
-            differences = _compare(expected.result()[0], found.result()[0])
-    if differences:
-        first = differences[0]
-        raise VerificationFailed(
-            f"The two sides differ in {len(differences)} tables, the first is {first.table} of "
-            f"database {database!r} ({first.what}: {first.expected} there, {first.found} here): "
-            "do not switch."
-        )
-    counted = found.result()[0].tables
-    return Proof(database, len(counted), sum(table.rows for table in counted), held_seconds)
+            sides = _whole(expected.result()[0]), _whole(found.result()[0])
+    return Compared(database, *sides, held_seconds)
 
 
-def _compare(expected: DatabaseFingerprint, found: DatabaseFingerprint) -> list[Difference]:
-    def whole(one: DatabaseFingerprint) -> Fingerprint:
-        return Fingerprint(
-            algorithm=tables.ALGORITHM,
-            point="",
-            taken_at=datetime.now(UTC),
-            seconds=0,
-            bytes_read=0,
-            databases=(one,),
-        )
-
-    return compare(whole(expected), whole(found))
+def _whole(one: DatabaseFingerprint) -> Fingerprint:
+    return Fingerprint(
+        algorithm=tables.ALGORITHM,
+        point="",
+        taken_at=datetime.now(UTC),
+        seconds=0,
+        bytes_read=0,
+        databases=(one,),
+    )
 
 
 def _moment(

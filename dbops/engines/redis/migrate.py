@@ -9,9 +9,7 @@ server sends stays as it was left, closed. Not carried: accounts and settings.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict
-from datetime import UTC, datetime
+from contextlib import suppress
 from functools import partial
 
 from dbops.contract import MigratedDatabase, MigrateStep, Migration, Progress
@@ -20,9 +18,9 @@ from dbops.engines.redis import migrate_proof, options
 from dbops.engines.redis.client import Connection
 from dbops.engines.redis.content import HEARTBEAT
 from dbops.engines.redis.options import Options
-from dbops.errors import CommandFailed, DbopsError, Refused
-from dbops.migrate import note
-from dbops.options import require_part
+from dbops.errors import CommandFailed, DbopsError, Refused, Unreachable
+from dbops.migrate import steps
+from dbops.migrate.steps import Moving
 from dbops.runner import Action, Plan, watched
 from dbops.targets import Target
 
@@ -37,22 +35,32 @@ _WHOLE = "all"
 
 
 def plan_migrate(target: Target, step: MigrateStep) -> Plan:
-    """Return what ``step`` of a migration does on this host.
-
-    Raises Refused when it cannot be done now, ConfigError when the other side is not known.
-    """
-    require_part(target, "member")
+    """Return what ``step`` of a migration does on this host; see :func:`steps.plan`."""
     opts = options.read(target)
-    return _PLANS[step](opts, target)
+    return steps.plan(target, opts, step, moving(target, opts))
 
 
 def migration(target: Target) -> Migration:
     """Return how the migration of this host's cluster stands."""
-    require_part(target, "member")
-    opts = options.read(target)
-    with link.here(opts) as ours:
-        database = _database(opts, ours)
-    return note.standing(target, (database,))
+    return steps.standing(target, moving(target, options.read(target)))
+
+
+def moving(target: Target, opts: Options) -> Moving[Connection]:
+    """Return what is asked of this host; its side is a connection to the server."""
+    return Moving(
+        here=partial(link.here, opts),
+        databases=lambda ours: [_database(opts, ours)],
+        prepare=partial(_prepare, opts),
+        start=partial(_start, opts, target),
+        follows=partial(_follows, opts),
+        is_open=link.is_primary,
+        compare=lambda tell: [migrate_proof.compared(opts, tell)],
+        require_close=partial(_require_close, opts),
+        move=partial(_move, opts, target),
+        end_move=partial(_end_move, opts, target),
+        follow=partial(_follow, opts, target),
+        finish=partial(_finish, opts, target),
+    )
 
 
 def _database(opts: Options, ours: Connection) -> MigratedDatabase:
@@ -73,10 +81,10 @@ def _database(opts: Options, ours: Connection) -> MigratedDatabase:
     return MigratedDatabase(_WHOLE, follows, is_open, total, copied, 0, behind)
 
 
-def _prepare(opts: Options, target: Target) -> Plan:
+def _prepare(opts: Options, ours: Connection) -> Plan:
     """Nothing needs to be made: the account is the role's, and all of it can be carried."""
     name, theirs = link.there(opts)
-    with theirs, link.here(opts) as ours:
+    with theirs:
         words = f"{name} answers as {opts.migrate_user}, {' '.join(link.product(theirs))}"
         if link.unreadable(opts, theirs):
             words += ", which the server here cannot follow"
@@ -85,9 +93,9 @@ def _prepare(opts: Options, target: Target) -> Plan:
     return [Action(f"see that the other cluster can be reached ({words})", lambda: None)]
 
 
-def _start(opts: Options, target: Target) -> Plan:
+def _start(opts: Options, target: Target, ours: Connection) -> Plan:
     name, theirs = link.there(opts)
-    with theirs, link.here(opts) as ours:
+    with theirs:
         plan: list[Action] = []
         if not link.follows(opts, ours):
             if not link.is_primary(ours):
@@ -127,52 +135,23 @@ def _require_empty(ours: Connection) -> None:
         )
 
 
-def _prove(opts: Options, target: Target) -> Plan:
-    _, theirs = link.there(opts)
-    with theirs, link.here(opts) as ours:
-        # First, for it says why a side that was left by an upgrade follows nobody.
-        link.require_readable(opts, theirs)
-        _require_following(opts, ours)
-
-    def prove(tell: Progress) -> None:
-        note.note(target, proven_at=None)
-        proof = migrate_proof.prove(opts, tell)
-        tell(f"{proof.tables} tables with {proof.rows} rows are equal on both sides")
-        note.note_proof(target, proof=asdict(proof))
-
-    return [watched("compare everything with the other cluster", prove)]
-
-
-def _require_following(opts: Options, ours: Connection) -> None:
-    if not link.follows(opts, ours):
-        raise Refused(
-            "The server here follows no other cluster: run 'dbops migrate start', or 'follow' "
-            "after a switch, on this host first."
-        )
-
-
-def _switch(opts: Options, target: Target) -> Plan:
-    with link.here(opts) as ours:
-        if "switching" in note.read(target) and link.is_primary(ours):
-            end = partial(_end_switch, opts, target)
-            return [Action("end the switch that was interrupted: this side is open already", end)]
-        _require_following(opts, ours)
-        note.require_proof(target, opts.migrate_proof_seconds)
+def _follows(opts: Options, ours: Connection) -> bool:
+    """Tell whether the server follows the other cluster; Refused says why it never can."""
+    if link.follows(opts, ours):
+        return True
+    with suppress(Unreachable):
         _, theirs = link.there(opts)
         with theirs:
-            behind = link.written(theirs) - link.applied(ours)
-        if behind > BEHIND_LIMIT_BYTES:
-            raise Refused(
-                f"The server here is {behind} bytes behind: switch when it has caught up."
-            )
+            link.require_readable(opts, theirs)
+    return False
 
-    def switch(tell: Progress) -> None:
-        note.note(target, switching=datetime.now(UTC).isoformat())
-        pause = _move(opts, target, tell)
-        note.note_switch(target, pause)
-        tell(f"writers waited for {pause:.1f} s")
 
-    return [watched("move the writers to this cluster", switch)]
+def _require_close(opts: Options, ours: Connection) -> None:
+    _, theirs = link.there(opts)
+    with theirs:
+        behind = link.written(theirs) - link.applied(ours)
+    if behind > BEHIND_LIMIT_BYTES:
+        raise Refused(f"The server here is {behind} bytes behind: switch when it has caught up.")
 
 
 def _move(opts: Options, target: Target, tell: Progress) -> float:
@@ -198,19 +177,18 @@ def _move(opts: Options, target: Target, tell: Progress) -> float:
         return time.monotonic() - began
 
 
-def _end_switch(opts: Options, target: Target) -> None:
+def _end_move(opts: Options, target: Target) -> None:
     """Close the other side for good: the killed run may have left it to its time limit."""
     with link.here(opts) as ours:
         link.settle(opts, target, ours)
     _, theirs = link.there(opts)
     with theirs:
         theirs.ask("CLIENT", "PAUSE", int(CLOSED_SECONDS * 1000), "WRITE")
-    note.note_switch(target)
 
 
-def _follow(opts: Options, target: Target) -> Plan:
+def _follow(opts: Options, target: Target, ours: Connection) -> Plan:
     name, theirs = link.there(opts)
-    with theirs, link.here(opts) as ours:
+    with theirs:
         if link.follows(opts, ours) or link.is_closed(ours):
             return []
         _require_left(ours, theirs)
@@ -255,24 +233,13 @@ _PINGS_BYTES = 64 * 1024
 """A primary that is closed goes on pinging its replicas, which counts in its position."""
 
 
-def _finish(opts: Options, target: Target) -> Plan:
+def _finish(opts: Options, target: Target, ours: Connection) -> Plan:
     def finish() -> None:
-        with link.here(opts) as ours:
-            if link.follows(opts, ours):
+        with link.here(opts) as here:
+            if link.follows(opts, here):
                 # Closed it stays, so that nobody writes to it by mistake.
-                link.lead(opts, target, ours, closed=True)
+                link.lead(opts, target, here, closed=True)
             else:
-                link.settle(opts, target, ours)
-        note.note(target, switching=None, proven_at=None)
+                link.settle(opts, target, here)
 
     return [Action("end the migration here", finish)]
-
-
-_PLANS: dict[MigrateStep, Callable[[Options, Target], Plan]] = {
-    "prepare": _prepare,
-    "start": _start,
-    "prove": _prove,
-    "switch": _switch,
-    "follow": _follow,
-    "finish": _finish,
-}

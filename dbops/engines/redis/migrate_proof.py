@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,8 +22,9 @@ from dbops.engines.redis import migrate_link as link
 from dbops.engines.redis.client import Connection
 from dbops.engines.redis.options import Options
 from dbops.engines.redis.private_server import Place
-from dbops.errors import CommandFailed, VerificationFailed
-from dbops.manifest import Fingerprint, compare
+from dbops.errors import CommandFailed
+from dbops.manifest import Fingerprint
+from dbops.migrate.steps import Compared
 from dbops.targets import read_secret
 
 HOLD_SECONDS = 2.0
@@ -32,37 +32,19 @@ _ATTEMPTS = 5
 _LIMIT_SECONDS = 600.0
 
 
-@dataclass(frozen=True)
-class Proof:
-    """What was found equal: tables and rows, and for how long writers were held."""
+def compared(opts: Options, tell: Progress) -> Compared:
+    """Return all content of both sides at one moment.
 
-    tables: int
-    rows: int
-    held_seconds: float
-
-
-def prove(opts: Options, tell: Progress) -> Proof:
-    """Compare all content with the other cluster's at one moment.
-
-    Raises VerificationFailed naming the first difference, CommandFailed when no moment was found.
+    Raises Refused where the other side cannot be read, CommandFailed when no moment was found.
     """
     name, theirs = link.there(opts)
+    link.require_readable(opts, theirs)
     with theirs, link.here(opts) as ours, _copy(opts, name, tell) as (place, copy):
         held, snapshot = _moment(theirs, ours, copy, tell)
         expected = _read(copy, tell)
         found = _loaded(opts, ours, snapshot, place, tell)
     now = datetime.now(UTC)
-    wanted, here = content.settled(expected, now), content.settled(found, now)
-    differences = compare(wanted, here)
-    if differences:
-        first = differences[0]
-        raise VerificationFailed(
-            f"The two sides differ in {len(differences)} tables, the first is {first.table} of "
-            f"database {first.database} ({first.what}: {first.expected} there, {first.found} "
-            "here): do not switch."
-        )
-    tables = [table for database in here.databases for table in database.tables]
-    return Proof(len(tables), sum(table.rows for table in tables), held)
+    return Compared("all", content.settled(expected, now), content.settled(found, now), held)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pytest
 
 from dbops import runner
 from dbops.contract import MigrateStep
-from dbops.engines.mysql import ENGINE, client
+from dbops.engines.mysql import ENGINE, client, migrate_link
 from dbops.engines.mysql.migrate import CLOSED
 from dbops.errors import CommandFailed, DbopsError, Refused, VerificationFailed
 from dbops.targets import Objectives, Target
@@ -183,7 +183,7 @@ def test_a_difference_is_found_and_keeps_the_writers_where_they_are(
     old, new = sides
     step(new, old, "start")
     new.member.run("SET SESSION sql_log_bin = 0", "UPDATE d.t SET a = 'x' WHERE id = 7")
-    with pytest.raises(VerificationFailed, match=r"Table 't' of database 'd' differs in content"):
+    with pytest.raises(VerificationFailed, match=r"the first is t of database 'd' \(content"):
         step(new, old, "prove")
     with pytest.raises(Refused, match="not proven equal"):
         step(new, old, "switch")
@@ -213,7 +213,6 @@ def test_a_switch_that_fails_leaves_the_writers_where_they_are(
     old, new = sides
     step(new, old, "start")
     step(new, old, "prove")
-    from dbops.engines.mysql import migrate_link
 
     def fail(*words: object) -> None:
         raise CommandFailed("the cable was cut")
@@ -223,3 +222,26 @@ def test_a_switch_that_fails_leaves_the_writers_where_they_are(
         step(new, old, "switch")
     assert not int(old.member.value("SELECT @@read_only"))
     assert int(new.member.value("SELECT @@read_only"))
+
+
+def test_a_switch_that_is_killed_once_this_side_is_open_is_ended_by_the_next(
+    sides: tuple[Side, Side], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = sides
+    step(new, old, "start")
+    step(new, old, "prove")
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate_link, "forget", killed)
+        with pytest.raises(KeyboardInterrupt):
+            step(new, old, "switch")
+    assert not int(new.member.value("SELECT @@read_only"))
+    assert new.member.rows("SHOW ALL SLAVES STATUS")
+    step(new, old, "switch")
+    assert new.member.rows("SHOW ALL SLAVES STATUS") == [], "a restart would close it"
+    assert int(old.member.value("SELECT @@read_only"))
+    with pytest.raises(Refused, match="follows no other one"):
+        step(new, old, "switch")
+
+
+def killed(*words: object) -> None:
+    raise KeyboardInterrupt

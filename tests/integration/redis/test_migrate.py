@@ -24,6 +24,7 @@ from dbops.errors import (
     Unreachable,
     VerificationFailed,
 )
+from dbops.migrate import note
 from dbops.targets import Target
 from tests.integration import ports
 from tests.integration.redis import certificates
@@ -290,7 +291,7 @@ def test_a_side_that_cannot_read_the_newer_server_keeps_its_copy(
 def test_a_difference_forbids_the_switch(pair: Pair) -> None:
     pair.run(pair.receives, "start")
     pair.new.server.run(("CONFIG", "SET", "replica-read-only", "no"), ("SADD", "set", "stray"))
-    with pytest.raises(VerificationFailed, match="the first is set of database 0"):
+    with pytest.raises(VerificationFailed, match="the first is set of database '0'"):
         pair.run(pair.receives, "prove")
     with pytest.raises(Refused, match="not proven equal"):
         pair.run(pair.receives, "switch")
@@ -318,6 +319,28 @@ def test_a_switch_that_cannot_be_opens_the_other_side_again(pair: Pair, monkeypa
     with pytest.raises(DbopsError, match="takes writes as before"):
         pair.run(pair.receives, "switch")
     pair.old.server.run(("SET", "still", 1))
+
+
+def test_a_switch_that_is_killed_once_this_side_leads_is_ended_by_the_next(
+    pair: Pair, monkeypatch: Any
+) -> None:
+    pair.run(pair.receives, "start", "prove")
+    lead = link.lead
+
+    def killed(*about: Any) -> None:
+        lead(*about)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(link, "lead", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pair.run(pair.receives, "switch")
+    assert "switching" in note.read(pair.receives)
+    pair.run(pair.receives, "switch")
+    assert not {"switching", "proven_at"} & note.read(pair.receives).keys()
+    pair.run(pair.sends, "follow")
+    with pytest.raises(Refused, match="follows no other one"):
+        pair.run(pair.receives, "switch")
 
 
 def test_a_server_with_another_certificate_is_not_spoken_to(pair: Pair, folder: Path) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from dbops.contract import MigrateStep
-from dbops.engines.postgresql import migrate, migrate_link
+from dbops.engines.postgresql import migrate_link
 from dbops.engines.postgresql.migrate_schema import wanted
 from dbops.engines.postgresql.options import Options
 from dbops.errors import ConfigError
@@ -58,7 +55,3 @@ def test_the_other_side_is_reached_over_verified_tls_without_a_secret() -> None:
 def test_without_a_peer_one_sentence_says_what_to_set() -> None:
     with pytest.raises(ConfigError, match="set postgresql_migrate_peers"):
         migrate_link.peer_conninfo(Options(stanza="new"), "flights")
-
-
-def test_every_step_has_its_plan() -> None:
-    assert set(migrate._PLANS) == set(get_args(MigrateStep))
