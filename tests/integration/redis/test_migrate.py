@@ -64,7 +64,15 @@ class Side:
         self.server.login = ("dbops_admin", self.password)
 
     def restart(self) -> None:
-        """Stop the server properly and start it again."""
+        """Stop the server properly and start it again.
+
+        It refuses to end while it writes its first append-only file, which follows a copy.
+        """
+        names = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
+        wait(
+            lambda: all(self.server.info("persistence")[name] == "0" for name in names),
+            "the append-only file is written",
+        )
         self.server.stop()
         self.server.start()
 
