@@ -14,7 +14,7 @@ from dbops.restore import proof, set_aside
 from dbops.targets import Target
 from tests.conftest import WriteTarget
 from tests.contract import fake_member
-from tests.contract.test_frames_restore import WORDS, Answers, broken, fail, former, restore
+from tests.contract.test_frame_restore import WORDS, Answers, broken, fail, former, restore
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The frame of a restore conducts the fake engine: each answer fails in turn, none unnoticed.
 
-What is *not* here: the removal of what was set aside (``test_frames_discard``).
+What is *not* here: the removal of what was set aside (``test_frame_discard``).
 """
 
 from __future__ import annotations
