@@ -42,7 +42,7 @@ print(1000 * taken[len(taken) * 99 // 100])
 class Bench(Hosts):
     """What is done on Redis's hosts; each method returns wall seconds unless it says otherwise."""
 
-    variables: ClassVar = {"redis_memory_bytes": 4 << 30}
+    variables: ClassVar = {"dbops_memory_bytes": 4 << 30}
 
     def call(self, words: str) -> str:
         """Run redis-cli on the primary, as administrator."""

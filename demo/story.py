@@ -45,7 +45,7 @@ def _lose_and_restore(site: Fleet) -> Row:
                 site.destroy(host)
         down = time.time()
         with step("Restore to the last possible moment and rebuild the other member"):
-            chosen = f"{site.engine}_restore_to={victims[0]}"
+            chosen = f"dbops_restore_to={victims[0]}"
             site.play("restore", "-e", f"dbops_confirm={site.cluster}", "-e", chosen)
             ledger.wait_for_writes(path, 100, 60)
         outage = ledger.read(path).longest_gap_seconds

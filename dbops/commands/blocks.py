@@ -57,8 +57,10 @@ def role_reference(checkout: Path, name: str) -> str:
 def _variable(name: str, option: dict[str, Any]) -> str:
     if option.get("required"):
         default = "**required**"
+    elif "default" not in option:
+        default = "none"
     else:
-        value = option.get("default")
+        value = option["default"]
         shown = str(value).lower() if isinstance(value, bool) else json.dumps(value)
         text = value if isinstance(value, str) and value else shown
         default = f"`{text}`".replace("|", "\\|")

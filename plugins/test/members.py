@@ -12,14 +12,9 @@ def member_is(name: str, hostvars: Any, variable: str, wanted: dict[str, Any]) -
 
 
 def of_cluster(name: str, hostvars: Any, engine: str, cluster: str) -> bool:
-    """Return whether host ``name`` belongs to the cluster ``cluster`` of ``engine``.
-
-    A host whose inventory leaves the cluster's name to the role's default is one of them.
-    """
+    """Return whether host ``name`` belongs to the cluster ``cluster`` of ``engine``."""
     its = hostvars[name]
-    return bool(
-        its.get("dbops_engine", "") == engine and its.get(f"{engine}_cluster", cluster) == cluster
-    )
+    return bool(its.get("dbops_engine") == engine and its.get("dbops_cluster") == cluster)
 
 
 class TestModule:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 import pytest
 
 from dbops import engines
-from tests.contract.grid import ROLES, ROOT, Task, defaults, load, options, specs, tasks
+from tests.contract.grid import PLAYS, ROLES, ROOT, Task, defaults, load, options, specs, tasks
 
 SECRET = re.compile(r"\b(?:__)?[a-z][a-z0-9_]*_password\b")
 SECRET_NAME = re.compile(r"_(password|key)$")
@@ -36,40 +35,60 @@ def test_every_default_is_in_a_spec_and_equal(role: str) -> None:
         if "default" in option and name not in defaults(role)
     ]
     problems += [
-        f"{name} has neither a default nor 'required: true'"
+        f"{name} has neither a default nor a word about whether it is required"
         for name, option in documented.items()
-        if "default" not in option and not option.get("required") and name not in defaults(role)
+        if "default" not in option and "required" not in option
     ]
     assert not problems, "\n".join(problems)
 
 
 @each_role
-def test_an_option_means_the_same_at_every_entry_point(role: str) -> None:
-    seen: dict[str, dict[str, Any]] = {}
+def test_an_entry_point_and_its_options_are_described(role: str) -> None:
     for entry, spec in specs(role).items():
         assert spec.get("short_description"), f"{role}: {entry} has no short_description"
-        for name, option in (spec.get("options") or {}).items():
+        for name, option in spec["options"].items():
             assert option.get("description"), f"{role}: {entry}: {name} has no description"
-            first = seen.setdefault(name, option)
-            for key in ("type", "default", "choices", "no_log"):
-                assert first.get(key) == option.get(key), f"{name}: {key} differs at {entry}"
+
+
+@pytest.mark.parametrize("verb", PLAYS)
+def test_variables_are_validated_first_and_once(verb: str) -> None:
+    """The first task of every verb does what Ansible would do at each include."""
+    assert load(ROOT / "roles/dbops/tasks/preflight.yml")[0].keys() == {"name", "dbops_variables"}
+    begin = load(ROOT / "roles" / "dbops" / "tasks" / f"{verb}.yml")[0]
+    assert begin["ansible.builtin.include_tasks"]["file"] == "preflight.yml"
+    assert begin["when"] == "not __dbops_checked"
+    play = load(ROOT / "playbooks" / f"{verb}.yml")[0]
+    include = play["tasks"][0]["ansible.builtin.include_role"]
+    assert include == {"name": "dbops", "tasks_from": verb, "rolespec_validate": False}
+
+
+@each_role
+def test_no_include_validates_again(role: str) -> None:
+    wrong = [
+        task.where
+        for task in tasks(role)
+        if task.module in {"include_role", "import_role"}
+        and task.arguments.get("rolespec_validate") is not False
+    ]
+    assert not wrong, "need rolespec_validate: false:\n" + "\n".join(wrong)
 
 
 @pytest.mark.parametrize("engine", engines.NAMES)
-def test_variables_are_validated_once_and_not_less(engine: str) -> None:
-    """A playbook that leaves the validation to the role names a verb that begins with it."""
-    first = load(ROOT / "roles" / engine / "tasks" / "preflight.yml")[0]
-    for file in sorted((ROOT / "playbooks").glob("*.yml")):
-        if "rolespec_validate: false" in file.read_text(encoding="utf-8"):
-            assert file.stem in first["dbops_variables"]["entries"]
-            begin = load(ROOT / "roles" / engine / "tasks" / file.name)[0]
-            assert begin["ansible.builtin.include_tasks"]["file"] == "preflight.yml"
+def test_an_engine_names_nothing_that_all_engines_have(engine: str) -> None:
+    shared = {name.partition("_")[2] for name in options("dbops")}
+    wrong = [name for name in options(engine) if name.partition("_")[2] in shared]
+    assert not wrong, f"roles/dbops has them: {', '.join(wrong)}"
+
+
+@each_role
+def test_an_option_stands_once(role: str) -> None:
+    listed = [name for spec in specs(role).values() for name in spec["options"]]
+    assert len(listed) == len(set(listed))
 
 
 @each_role
 def test_names_are_prefixed(role: str) -> None:
-    public = (f"{role}_", "dbops_")
-    wrong = [name for name in {**defaults(role), **options(role)} if not name.startswith(public)]
+    wrong = [n for n in {**defaults(role), **options(role)} if not n.startswith(f"{role}_")]
     internal = load(ROOT / "roles" / role / "vars" / "main.yml") or {}
     wrong += [name for name in internal if not name.startswith(f"__{role}_")]
     for task in tasks(role):

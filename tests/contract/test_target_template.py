@@ -24,14 +24,16 @@ def variables(name: str, part: str) -> dict[str, Any]:
     """Return a small inventory's variables for one host of that part."""
     members = ["db1", "db2"]
     host = {"member": "db1", "repository": "backup1", "drill": "drill1"}[part]
-    internal = load(ROOT / "roles" / name / "vars" / "main.yml") or {}
     found = {
+        **defaults("dbops"),
+        **(load(ROOT / "roles" / "dbops" / "vars" / "main.yml") or {}),
         **defaults(name),
-        **internal,
-        f"{name}_cluster": "flights",
-        f"{name}_members": members,
-        f"{name}_part": part,
-        f"{name}_repository_host": "backup1",
+        **(load(ROOT / "roles" / name / "vars" / "main.yml") or {}),
+        "dbops_engine": name,
+        "dbops_cluster": "flights",
+        "dbops_members": members,
+        "dbops_part": part,
+        "dbops_repository_host": "backup1",
         "inventory_hostname": host,
         "ansible_facts": {"distribution_major_version": "12", "memtotal_mb": 4096},
         "groups": {"all": [*members, "backup1", "drill1"]},

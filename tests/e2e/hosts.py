@@ -185,7 +185,7 @@ class Site(Fleet, ABC):
     def migrate(self, step: str, to: str, *extra: str, ok: bool = True) -> Play:
         """Run one step of a migration to the cluster ``to``."""
         about = {"to": to, "step": step}
-        given = [w for k, v in about.items() for w in ("-e", f"{self.engine}_migrate_{k}={v}")]
+        given = [w for k, v in about.items() for w in ("-e", f"dbops_migrate_{k}={v}")]
         return self.run_play("migrate", *given, *extra, ok=ok)
 
     def run(self, host: str, *argv: str, user: str = "root", seconds: float = 600) -> Done:

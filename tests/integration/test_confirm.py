@@ -15,19 +15,16 @@ PLAYBOOK = """
 - name: Replace things
   hosts: all
   gather_facts: false
-  vars: {main: "{{ postgresql_cluster | default('main') }}"}
   tasks:
     - name: Ask for the cluster's exact name
-      ansible.builtin.include_role: {name: common, tasks_from: confirm}
+      ansible.builtin.include_role: {name: dbops, tasks_from: confirm}
       vars:
-        common_confirm_cluster: "{{ redis_cluster | default(main) }}"
-        common_confirm_action: replace things
-        common_confirm_answer: "{{ dbops_confirm | default('') }}"
-        common_confirm_alone: "{{ alone | default(true) }}"
+        __dbops_confirm_action: replace things
+        __dbops_confirm_alone: "{{ alone | default(true) }}"
     - name: Replace them
       ansible.builtin.debug: {msg: replaced}
 """
-ONE, OTHER = {"redis_cluster": "one"}, {"redis_cluster": "other"}
+ONE, OTHER = {"dbops_cluster": "one"}, {"dbops_cluster": "other"}
 
 
 def _ask(folder: Path, hosts: dict[str, dict[str, str]], *words: str) -> tuple[int, str]:
@@ -49,7 +46,7 @@ def _ask(folder: Path, hosts: dict[str, dict[str, str]], *words: str) -> tuple[i
     "other",
     [
         {"dbops_engine": "redis", **OTHER},
-        {"dbops_engine": "postgresql", "postgresql_cluster": "one"},
+        {"dbops_engine": "postgresql", "dbops_cluster": "one"},
         {"dbops_engine": "postgresql"},
     ],
     ids=["other cluster", "other engine", "other engine without a name"],
@@ -70,8 +67,6 @@ def test_hosts_of_other_clusters_are_refused(tmp_path: Path, other: dict[str, st
 def test_hosts_of_one_cluster_are_not(tmp_path: Path) -> None:
     named = {"dbops_engine": "redis", **ONE}
     assert _ask(tmp_path, {"a": named, "b": named}, "-e", "dbops_confirm=one")[0] == 0
-    unnamed = {"dbops_engine": "postgresql"}
-    assert _ask(tmp_path, {"a": unnamed, "b": unnamed}, "-e", "dbops_confirm=main")[0] == 0
 
 
 def test_a_migration_has_two_clusters(tmp_path: Path) -> None:

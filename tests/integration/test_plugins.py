@@ -35,18 +35,24 @@ VERSIONS = {"postgresql": "15", "mysql": "10.11", "redis": "7.0"}
 
 def whole(engine: str) -> dict[str, Any]:
     """Return all that an inventory must give for an engine."""
-    required = {name for name, option in options(engine).items() if option.get("required")}
+    all_of = options(engine) | options("dbops")
+    required = {name for name, option in all_of.items() if option.get("required")}
     secrets = dict.fromkeys((name for name in required if SECRET.search(name)), "x" * 32)
-    named = {"cluster": "main", "members": ["a"], "repository_host": "b"}
-    named["version"] = VERSIONS[engine]
-    return secrets | {f"{engine}_{name}": value for name, value in named.items()}
+    return secrets | {
+        "dbops_engine": engine,
+        "dbops_cluster": "main",
+        "dbops_members": ["a"],
+        "dbops_repository_host": "b",
+        "dbops_secrets_dir": "/nowhere",
+        "dbops_python_version": "3.11",
+        f"{engine}_version": VERSIONS[engine],
+    }
 
 
 def run(folder: Path, tasks: list[dict[str, Any]], **more: Any) -> tuple[int, str]:
     """Run ``tasks`` on the hosts a and b; return the exit status and what was printed."""
     environment = more.pop("environment", {})
-    parts = {f"{engine}_part": "repository" for engine in VERSIONS}
-    hosts: dict[str, Any] = {"a": {}, "b": parts}
+    hosts: dict[str, Any] = {"a": {}, "b": {"dbops_part": "repository"}}
     inventory = {"all": {"hosts": hosts, "vars": {"ansible_connection": "local", **more}}}
     (folder / "hosts.yml").write_text(json.dumps(inventory))
     play = {"name": "Try", "hosts": "all", "gather_facts": False, "tasks": tasks}
@@ -104,14 +110,14 @@ def test_a_template_is_rendered_as_by_ansible(tmp_path: Path) -> None:
     assert "line 2 of ab" in said
 
 
-def preflight(folder: Path, engine: str, **variables: Any) -> tuple[int, str]:
-    include = {"name": engine, "tasks_from": "preflight"}
+def preflight(folder: Path, **variables: Any) -> tuple[int, str]:
+    include = {"name": "dbops", "tasks_from": "preflight"}
     return run(folder, [{"name": "Check", "ansible.builtin.include_role": include}], **variables)
 
 
 @pytest.mark.parametrize("engine", VERSIONS)
 def test_a_whole_inventory_is_let_through(engine: str, tmp_path: Path) -> None:
-    status, said = preflight(tmp_path, engine, **whole(engine))
+    status, said = preflight(tmp_path, **whole(engine))
     assert status == 0, said
 
 
@@ -119,10 +125,15 @@ def test_a_whole_inventory_is_let_through(engine: str, tmp_path: Path) -> None:
     ("variables", "sentence"),
     [
         ({"postgresql_prot": 1}, "postgresql_prot (did you mean postgresql_port?)"),
-        ({"postgresql_members": None}, "missing required arguments: postgresql_members"),
-        ({"postgresql_part": "chief"}, "value of postgresql_part must be one of: member"),
+        ({"dbops_members": None}, "Not in the inventory, and required: dbops_members."),
+        ({"dbops_part": "chief"}, "value of dbops_part must be one of: member"),
         ({"postgresql_port": "many"}, "'postgresql_port' is of type str"),
-        ({"common_tls_days": "soon"}, "'common_tls_days' is of type str"),
+        ({"dbops_tls_days": "soon"}, "'dbops_tls_days' is of type str"),
+        ({"dbops_clutser": "main"}, "dbops_clutser (did you mean dbops_cluster?)"),
+        ({"postgresql_cluster": "main"}, "postgresql_cluster (its name is dbops_cluster)"),
+        ({"common_tls_days": 90}, "common_tls_days (its name is dbops_tls_days)"),
+        ({"dbops_engine": "oracle"}, "it must be one of mysql, postgresql, redis."),
+        ({"dbops_engine": None}, "dbops_engine is '': it must be one of"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -134,7 +145,7 @@ def test_variables_are_refused_by_name(
         for name, value in (whole("postgresql") | variables).items()
         if value is not None
     }
-    status, said = preflight(tmp_path, "postgresql", **given)
+    status, said = preflight(tmp_path, **given)
     assert status != 0
     assert sentence in said
     assert "Nothing was changed." in said

@@ -53,7 +53,7 @@ def there(opts: Options, timeout_seconds: float = 60) -> Connection:
     """
     if not opts.migrate_hosts or opts.migrate_file is None:
         raise ConfigError(
-            "The target names no other cluster: set mysql_migrate_peers for both and run site."
+            "The target names no other cluster: set dbops_migrate_peers for both and run site."
         )
     said = "none of its members is a primary"
     for member, address in opts.migrate_hosts.items():

@@ -101,7 +101,7 @@ def there(opts: Options, database: str) -> Connection:
 def _peer(opts: Options) -> Options:
     if not opts.migrate_hosts:
         raise ConfigError(
-            "This cluster knows no other one to migrate from or to: set postgresql_migrate_peers "
+            "This cluster knows no other one to migrate from or to: set dbops_migrate_peers "
             "in the inventory of both and run site."
         )
     return opts.model_copy(

@@ -126,7 +126,7 @@ def test_an_application_reads_no_exporter(site: Site, tmp_path: Path) -> None:
             (tmp_path / f"{name}.{kind}").write_text(f"{text}\n")
     clients = site.secrets / "clients"
     try:
-        site.run_play("monitor", "-e", "redis_monitor_listen=0.0.0.0:9631")
+        site.run_play("monitor", "-e", "dbops_monitor_listen=0.0.0.0:9631")
         for certificate, status in (
             (clients / "flights", 403),
             (tmp_path / "client", 403),

@@ -161,8 +161,8 @@ class Site(MysqlFleet, restic.Site):
         self.server(host, "stop")
         back = self.run_play("replicate", "-e", f"mysql_replicate_rejoin={host}", ok=False)
         if back.status != 0:
-            assert f"mysql_replicate_rebuild={host}" in back.said
-            self.run_play("replicate", "-e", f"mysql_replicate_rebuild={host}")
+            assert f"dbops_replicate_rebuild={host}" in back.said
+            self.run_play("replicate", "-e", f"dbops_replicate_rebuild={host}")
 
     def drift(self) -> None:
         """Change settings, accounts, grants, units and files by hand, on every host."""
@@ -209,10 +209,10 @@ class Site(MysqlFleet, restic.Site):
         except AssertionError:
             for host in MEMBERS:
                 self.root(host, "systemctl stop mariadb", ok=False)
-            self.run_play("restore", *CONFIRM, "-e", f"mysql_restore_to={MEMBERS[0]}")
+            self.run_play("restore", *CONFIRM, "-e", f"dbops_restore_to={MEMBERS[0]}")
             return
         other = next(host for host in MEMBERS if host != primary)
-        self.run_play("replicate", "-e", f"mysql_replicate_rebuild={other}")
+        self.run_play("replicate", "-e", f"dbops_replicate_rebuild={other}")
 
 
 def _numbers(position: str) -> int:

@@ -71,7 +71,7 @@ def test_a_missing_log_in_the_middle_is_refused_and_nothing_is_replaced(load: Lo
         inode = "stat -c %i /var/lib/mysql/main"
         before = {host: site.root(host, inode) for host in site.members}
         moment = datetime.fromtimestamp(wanted, UTC).isoformat()
-        play = site.run_play("restore", *CONFIRM, "-e", f"mysql_restore_time={moment}", ok=False)
+        play = site.run_play("restore", *CONFIRM, "-e", f"dbops_restore_time={moment}", ok=False)
         assert play.status != 0
         assert "is gone" in play.said or "is missing" in play.said, play.last_lines
         assert before == {host: site.root(host, inode) for host in site.members}

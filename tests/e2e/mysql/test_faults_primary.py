@@ -28,10 +28,10 @@ def test_a_member_that_wrote_on_its_own_may_not_rejoin_and_is_rebuilt(load: Load
     refused = site.run_play("replicate", "-e", f"mysql_replicate_rejoin={replica}", ok=False)
     assert refused.status != 0
     assert "never had" in refused.said
-    assert f"mysql_replicate_rebuild={replica}" in refused.said
+    assert f"dbops_replicate_rebuild={replica}" in refused.said
     with load.running():
         load.more(50)
-        site.run_play("replicate", "-e", f"mysql_replicate_rebuild={replica}")
+        site.run_play("replicate", "-e", f"dbops_replicate_rebuild={replica}")
         site.wait_whole()
         load.more(50)
         # What a rebuilt member logs as primary goes on from the backups of before.

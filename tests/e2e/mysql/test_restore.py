@@ -27,7 +27,7 @@ def test_to_a_gtid(load: Load) -> None:
     with load.running():
         load.more(50)
     site.wait_archived()
-    site.run_play("restore", *CONFIRM, "-e", f"mysql_restore_point={position}")
+    site.run_play("restore", *CONFIRM, "-e", f"dbops_restore_point={position}")
     _whole_again(site)
     assert set(load.stored()) == before
 

@@ -250,14 +250,14 @@ class Site(PostgresqlFleet, same.Site):
         try:
             primary = self.primary()
         except AssertionError:
-            confirm = ("-e", f"dbops_confirm={CLUSTER}", "-e", "postgresql_restore_to=pg1")
+            confirm = ("-e", f"dbops_confirm={CLUSTER}", "-e", "dbops_restore_to=pg1")
             for host in MEMBERS:
                 self.root(host, "systemctl stop 'postgresql@*'", ok=False)
             self.run_play("restore", *confirm)
             return
         other = next(host for host in MEMBERS if host != primary)
         self.root(other, "rm -rf /var/lib/postgresql/*/main.set-aside-*")
-        self.run_play("replicate", "-e", f"postgresql_replicate_rebuild={other}")
+        self.run_play("replicate", "-e", f"dbops_replicate_rebuild={other}")
 
     def writer(self, path: Path) -> Load:
         """Return a writer whose ledger is ``path``, not yet running."""

@@ -40,9 +40,7 @@ def test_a_hole_in_the_log_is_named_and_the_data_stays(load: Load) -> None:
     primary = site.primary()
 
     with _missing(site, middle):
-        play = site.run_play(
-            "restore", *_CONFIRM, "-e", f"postgresql_restore_time={wanted}", ok=False
-        )
+        play = site.run_play("restore", *_CONFIRM, "-e", f"dbops_restore_time={wanted}", ok=False)
         assert play.status != 0
         assert middle in play.said
         assert site.whole(), "a restore that cannot be done has stopped the cluster"
@@ -68,7 +66,7 @@ def test_a_hole_in_the_log_is_named_and_the_data_stays(load: Load) -> None:
         site.root(primary, f"test -f {aside}/PG_VERSION")
 
     site.server(primary, "stop")
-    site.run_play("restore", *_CONFIRM, "-e", f"postgresql_restore_to={primary}")
+    site.run_play("restore", *_CONFIRM, "-e", f"dbops_restore_to={primary}")
     site.wait_whole()
     load.nothing_lost()
     site.dbops(primary, "restore", "discard", "--confirm", CLUSTER)

@@ -181,7 +181,7 @@ def _certificate(folder: Path, ca: Path | None) -> Path:
 def open_site(site: Site) -> Iterator[Site]:
     """Let the exporters listen on every address, by the role's own variable."""
     site.heal()
-    site.run_play("monitor", "-e", f"postgresql_monitor_listen=0.0.0.0:{PORT}")
+    site.run_play("monitor", "-e", f"dbops_monitor_listen=0.0.0.0:{PORT}")
     yield site
     site.run_play("monitor")
 

@@ -28,7 +28,7 @@ def test_to_a_log_position(load: Load) -> None:
     with load.running():
         load.more(50)
     site.wait_archived()
-    site.run_play("restore", *_CONFIRM, "-e", f"postgresql_restore_point={position}")
+    site.run_play("restore", *_CONFIRM, "-e", f"dbops_restore_point={position}")
     _whole_again(site)
     assert load.stored() == before
 
@@ -43,7 +43,7 @@ def test_to_a_named_restore_point(load: Load) -> None:
     with load.running():
         load.more(50)
     site.wait_archived()
-    site.run_play("restore", *_CONFIRM, "-e", f"postgresql_restore_name={name}")
+    site.run_play("restore", *_CONFIRM, "-e", f"dbops_restore_name={name}")
     _whole_again(site)
     assert load.stored() == before
 
@@ -58,7 +58,7 @@ def test_from_a_backup_that_is_not_the_newest(load: Load) -> None:
     assert site.backups()[-1]["backup_id"] != wanted
     with load.running():
         load.more(50)
-    play = site.run_play("restore", *_CONFIRM, "-e", f"postgresql_restore_backup_id={wanted}", "-v")
+    play = site.run_play("restore", *_CONFIRM, "-e", f"dbops_restore_backup_id={wanted}", "-v")
     assert wanted in play.output
     _whole_again(site)
     load.nothing_lost()

@@ -45,7 +45,7 @@ def test_a_backup_by_its_id(load: Load) -> None:
     before = load.stored()
     with load.running():
         load.more(50)
-    site.run_play("restore", *_CONFIRM, "-e", f"redis_restore_backup_id={wanted}")
+    site.run_play("restore", *_CONFIRM, "-e", f"dbops_restore_backup_id={wanted}")
     _whole_again(site)
     assert set(before) <= set(load.stored())
 

@@ -46,10 +46,6 @@ class Site(hosts.Site):
         """Run a playbook that asks for the cluster's name, with the right answer."""
         return self.run_play(verb, "-e", f"dbops_confirm={self.cluster}", *extra, ok=ok)
 
-    def of_engine(self, name: str, value: str) -> tuple[str, str]:
-        """Return the words that set a variable of the engine's role."""
-        return ("-e", f"{self.engine}_{name}={value}")
-
     # Backups
 
     def fulls(self) -> list[str]:

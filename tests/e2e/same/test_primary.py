@@ -54,7 +54,7 @@ def test_a_switchover_loses_nothing_and_a_rerun_leaves_it_so(site: Site, load: L
         load.more(100)
         site.converged("replicate")
         assert site.primary() == replica, "replicate.yml moved the primary"
-        site.confirmed("switchover", *site.of_engine("switchover_to", primary))
+        site.confirmed("switchover", "-e", f"dbops_switchover_to={primary}")
         assert site.primary() == primary
         load.more(100)
     load.nothing_lost()

@@ -27,7 +27,7 @@ def test_to_a_time_then_to_the_newest_then_discard(site: Site, load: Load) -> No
         while max(load.acknowledged.values()) < moment + 4:
             load.more(50)
     site.store_log()
-    site.confirmed("restore", *site.of_engine("restore_time", _iso(moment)))
+    site.confirmed("restore", "-e", f"dbops_restore_time={_iso(moment)}")
     _whole_again(site)
     stored = load.stored()
     # Some logs mark whole seconds only.

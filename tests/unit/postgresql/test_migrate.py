@@ -53,5 +53,5 @@ def test_the_other_side_is_reached_over_verified_tls_without_a_secret() -> None:
 
 
 def test_without_a_peer_one_sentence_says_what_to_set() -> None:
-    with pytest.raises(ConfigError, match="set postgresql_migrate_peers"):
+    with pytest.raises(ConfigError, match="set dbops_migrate_peers"):
         migrate_link.peer_conninfo(Options(stanza="new"), "flights")
