@@ -58,7 +58,7 @@ def test_variables_are_validated_first_and_once(verb: str) -> None:
     assert begin["ansible.builtin.include_tasks"]["file"] == "preflight.yml"
     assert begin["when"] == "not __dbops_checked"
     play = load(ROOT / "playbooks" / f"{verb}.yml")[0]
-    include = play["tasks"][0]["ansible.builtin.include_role"]
+    include = play["tasks"][0]["ansible.builtin.import_role"]
     assert include == {"name": "dbops", "tasks_from": verb, "rolespec_validate": False}
 
 
