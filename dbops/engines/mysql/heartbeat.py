@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from dbops.engines.mysql import client, members, options
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.client import name as quoted
+from dbops.engines.mysql.options import Options
 from dbops.monitor import heartbeat as loop
 from dbops.targets import Target
 
 TABLE = "heartbeat"
-_BEAT = (
+_WRITE = (
     "INSERT INTO {table} (id, member, beat_at, sequence) VALUES (1, %s, UTC_TIMESTAMP(6), 1) "
     "ON DUPLICATE KEY UPDATE member = %s, beat_at = UTC_TIMESTAMP(6), sequence = sequence + 1"
 )
@@ -26,25 +28,22 @@ def heartbeat(target: Target, stop: Callable[[], bool]) -> None:
     """Beat until ``stop()``: on the primary a row is written, a replica is only looked at."""
     options.require_part(target, "member")
     opts = options.read(target)
-    held: list[Connection] = []
+    connect, beat = partial(_open, opts), partial(_beat, opts, target.member)
+    loop.run(connect, beat, stop, opts.heartbeat_interval_seconds, client.explain)
 
-    def beat() -> str:
-        if not held:
-            held.append(client.local(opts, opts.agent_user, timeout_seconds=10))
-            client.rows(held[0], "SET SESSION time_zone = '+00:00'")
-        if members.standing(held[0]).role == "replica":
-            return "replica"
-        statement = client.sql(_BEAT, table=place(opts.heartbeat_schema))
-        client.rows(held[0], statement, [target.member, target.member])
-        return "primary"
 
-    def drop() -> None:
-        while held:
-            connection = held.pop()
-            if connection.open:
-                connection.close()
+def _open(opts: Options) -> Connection:
+    connection = client.local(opts, opts.agent_user, timeout_seconds=10)
+    client.rows(connection, "SET SESSION time_zone = '+00:00'")
+    return connection
 
-    loop.run(beat, drop, stop, opts.heartbeat_interval_seconds, client.explain)
+
+def _beat(opts: Options, member: str, connection: Connection) -> str:
+    if members.standing(connection).role == "replica":
+        return "replica"
+    statement = client.sql(_WRITE, table=place(opts.heartbeat_schema))
+    client.rows(connection, statement, [member, member])
+    return "primary"
 
 
 def place(schema: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from dbops.engines.postgresql import client, options
 from dbops.engines.postgresql.client import Connection
@@ -37,18 +38,8 @@ def heartbeat(target: Target, stop: Callable[[], bool]) -> None:
     """
     options.require_part(target, "member")
     opts = options.read(target)
-    open_ones: list[Connection] = []
-
-    def beat() -> str:
-        if not open_ones:
-            open_ones.append(_open(opts))
-        return _beat(open_ones[0], target.member)
-
-    def drop() -> None:
-        while open_ones:
-            open_ones.pop().close()
-
-    loop.run(beat, drop, stop, opts.heartbeat_interval_seconds, client.explain)
+    connect, beat = partial(_open, opts), partial(_beat, target.member)
+    loop.run(connect, beat, stop, opts.heartbeat_interval_seconds, client.explain)
 
 
 def newest(connection: Connection) -> datetime | None:
@@ -66,7 +57,7 @@ def _open(opts: Options) -> Connection:
     return connection
 
 
-def _beat(connection: Connection, member: str) -> str:
+def _beat(member: str, connection: Connection) -> str:
     row = connection.execute(
         "SELECT pg_is_in_recovery(), to_regclass('dbops.heartbeat') IS NOT NULL"
     ).fetchone()

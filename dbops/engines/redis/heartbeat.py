@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from dbops.engines.redis import client, options
 from dbops.engines.redis.client import Connection, text
@@ -26,18 +27,9 @@ def heartbeat(target: Target, stop: Callable[[], bool]) -> None:
     """
     require_part(target, "member")
     opts = options.read(target)
-    open_ones: list[Connection] = []
-
-    def beat_once() -> str:
-        if not open_ones:
-            open_ones.append(_open(opts, target.member))
-        return beat(open_ones[0], target.member)
-
-    def drop() -> None:
-        while open_ones:
-            open_ones.pop().close()
-
-    loop.run(beat_once, drop, stop, opts.heartbeat_interval_seconds)
+    connect = partial(_open, opts, target.member)
+    once = partial(beat, member=target.member)
+    loop.run(connect, once, stop, opts.heartbeat_interval_seconds)
 
 
 def _open(opts: Options, member: str) -> Connection:
