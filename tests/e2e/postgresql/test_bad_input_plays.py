@@ -22,6 +22,8 @@ pytestmark = pytest.mark.usefixtures("nothing_changes")
         ("secure", {"postgresql_backup_password": ""}, 5, ["postgresql_backup_password", "secret"]),
         ("secure", {"dbops_cluster": "a;touch x"}, 5, ["dbops_cluster"]),
         ("secure", {"dbops_members": ["pg1", "$(touch /tmp/x)"]}, 5, ["dbops_members"]),
+        ("restore", {"postgresql_restore_time": "2001-01-01T00:00:00Z"},
+         5, ["postgresql_restore_time", "its name is dbops_restore_time"]),
         ("restore", {"dbops_confirm": CLUSTER, "dbops_restore_time": "2001-01-01T00:00:00Z"},
          5, ["recovery window"]),
         ("restore", {"dbops_confirm": CLUSTER, "dbops_restore_backup_id": "a;touch x"},
