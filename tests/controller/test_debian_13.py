@@ -103,6 +103,7 @@ def test_bare_hosts_converge_and_a_second_run_changes_nothing(controller: Contro
 
 def test_what_it_made_is_restored_and_proven(controller: Controller) -> None:
     site = controller.site
+    site.load()
     site.take("full")
     controller.play("restore", "-e", f"dbops_confirm={site.cluster}")
     done = site.dbops(site.drill, "drill", "run", "--json").json()
