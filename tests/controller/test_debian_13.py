@@ -103,6 +103,8 @@ def test_bare_hosts_converge_and_a_second_run_changes_nothing(controller: Contro
 
 def test_what_it_made_is_restored_and_proven(controller: Controller) -> None:
     site = controller.site
+    secrets = f"{site.lab.container(HOST)}:{site.secrets}"
+    podman("cp", secrets, str(site.lab.state))  # the client that loads the data is not there
     site.load()
     site.take("full")
     controller.play("restore", "-e", f"dbops_confirm={site.cluster}")
