@@ -93,6 +93,13 @@ class Server:
         self.run(("REPLICAOF", "127.0.0.1", other.port))
         wait(lambda: self.info("replication").get("master_link_status") == "up", "the link is up")
 
+    def settle(self) -> None:
+        """Wait until all that it acknowledged is in its file.
+
+        With ``appendfsync everysec`` it holds writes back during an fsync, for up to two seconds.
+        """
+        wait(lambda: self.info("persistence")["aof_buffer_length"] == "0", "the log is written")
+
     def info(self, section: str) -> dict[str, str]:
         """Return one section of INFO."""
         with self.connect() as connection:

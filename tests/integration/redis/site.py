@@ -20,7 +20,7 @@ from dbops.repository import catalogue as stored
 from dbops.repository.restic import Repository
 from dbops.runner import capture
 from dbops.targets import Target
-from tests.integration.redis.server import Server, wait
+from tests.integration.redis.server import Server
 
 
 class Site:
@@ -88,7 +88,7 @@ class Site:
         """Wait until the replica has all that the primary has, in its file."""
         with self.primary.connect() as connection:
             assert connection.ask("WAIT", 1, 10_000) == 1
-        wait(lambda: self.replica.info("persistence")["aof_buffer_length"] == "0", "written")
+        self.replica.settle()
 
     def backups(self) -> list[str]:
         """Return the ids in the catalogue."""
