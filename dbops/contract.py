@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
 
-from dbops.manifest import Difference, Fingerprint, Kind, Manifest
+from dbops.manifest import Difference, Fingerprint, Kind, Manifest, Omission
 from dbops.runner import Plan
 from dbops.targets import Target
 
@@ -139,7 +139,8 @@ class DrillResult:
 
     ``rpo_seconds`` is the age of the newest heartbeat in the restored data when the drill began;
     ``rto_seconds`` is from the start of the restore until the restored server answered, without
-    the time the proofs took.
+    the time the proofs took. ``omitted`` names the content that was not compared: a proof does not
+    speak of it.
     """
 
     engine: str
@@ -157,6 +158,7 @@ class DrillResult:
     steps: tuple[DrillStep, ...] = ()
     tables: tuple[DrillTable, ...] = ()
     differences: tuple[Difference, ...] = ()
+    omitted: tuple[Omission, ...] = ()
 
 
 MigrateStep = Literal["prepare", "start", "prove", "switch", "follow", "finish"]

@@ -6,6 +6,8 @@ comes later. What is *not* here: how an engine computes a fingerprint or stores 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
@@ -33,11 +35,25 @@ class DatabaseFingerprint(Model):
     tables: tuple[TableFingerprint, ...]
 
 
+class Omission(Model):
+    """Content that a fingerprint says nothing about, so that no drill proves it.
+
+    ``database`` is empty for what belongs to the whole cluster. ``kind`` is the engine's word for
+    what was left out, in the singular ("unlogged table"), and ``reason`` a clause that says why.
+    """
+
+    database: str
+    name: str
+    kind: str
+    reason: str
+
+
 class Fingerprint(Model):
     """The content of a cluster at one point of its log.
 
     ``point`` is the engine's own name for the position (an LSN, a GTID set, …) and ``timeline`` its
     history where the engine has one. Restoring to exactly this point must give equal content.
+    ``omitted`` names what exists there and was not read.
     """
 
     algorithm: str
@@ -47,6 +63,7 @@ class Fingerprint(Model):
     seconds: float
     bytes_read: int
     databases: tuple[DatabaseFingerprint, ...]
+    omitted: tuple[Omission, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -90,6 +107,20 @@ class Difference(Model):
     what: Literal["missing table", "unexpected table", "rows", "content", "definition"]
     expected: str
     found: str
+
+
+def omissions(*parts: Iterable[Omission]) -> list[Omission]:
+    """Return what several fingerprints left out, each once, in order."""
+    every = {(one.database, one.name, one.kind): one for part in parts for one in part}
+    return [every[key] for key in sorted(every)]
+
+
+def omission_words(omitted: Iterable[Omission]) -> str:
+    """Return what was left out, counted by its kind (``2 unlogged tables``); empty for nothing."""
+    kinds = Counter(one.kind for one in omitted)
+    return ", ".join(
+        f"{number:,} {kind}{'s' if number > 1 else ''}" for kind, number in sorted(kinds.items())
+    )
 
 
 def compare(expected: Fingerprint, found: Fingerprint) -> list[Difference]:

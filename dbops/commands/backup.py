@@ -11,7 +11,7 @@ from dbops import lock, runner
 from dbops.commands import options, output
 from dbops.contract import Backup, BackupRequest
 from dbops.errors import VerificationFailed
-from dbops.manifest import Kind, Manifest
+from dbops.manifest import Kind, Manifest, omissions
 
 _NAMED = 5
 
@@ -70,6 +70,7 @@ def take(
         f"{output.size(manifest.bytes_read)} read, {output.size(manifest.bytes_stored)} stored, "
         f"{_rows(manifest)} rows recorded, {output.seconds(time.monotonic() - started)}."
     )
+    output.omitted(omissions(*(one.omitted for one in manifest.fingerprints)))
 
 
 def _rows(manifest: Manifest | None) -> str:

@@ -81,6 +81,7 @@ def _show(result: DrillResult, file: Path) -> None:
                 for table in result.tables
             ],
         )
+    output.omitted(result.omitted)
     output.line(
         f"RPO {output.seconds(result.rpo_seconds)} "
         f"(objective {output.seconds(result.rpo_objective_seconds)}), "

@@ -85,7 +85,8 @@ def one(parts: Sequence[Fingerprint]) -> Fingerprint:
     if len({part.algorithm for part in parts}) > 1:
         raise ConfigError("The fingerprint mixes algorithms: take it again.")
     databases = tuple(database for part in parts for database in part.databases)
-    return parts[0].model_copy(update={"databases": databases})
+    omitted = tuple(one for part in parts for one in part.omitted)
+    return parts[0].model_copy(update={"databases": databases, "omitted": omitted})
 
 
 def _show(found: Sequence[Fingerprint]) -> None:
@@ -99,6 +100,7 @@ def _show(found: Sequence[Fingerprint]) -> None:
         ],
     )
     for fingerprint in found:
+        output.omitted(fingerprint.omitted)
         output.line(
             f"At {fingerprint.point}: {fingerprint.rows:,} rows, "
             f"{output.size(fingerprint.bytes_read)} in {output.seconds(fingerprint.seconds)}."

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dbops.contract import Progress
+from dbops.manifest import Omission
 from dbops.runner import mask
 
 if TYPE_CHECKING:
@@ -83,6 +84,15 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
         grid.add_row(*(_cell(cell) for cell in row))
     console = Console(width=None if terminal else _PIPE_WIDTH, highlight=False)
     console.print(grid)
+
+
+def omitted(left_out: Sequence[Omission]) -> None:
+    """Print what no fingerprint tells of, if there is anything."""
+    if left_out:
+        table(
+            ["Database", "Not compared", "What it is", "Why"],
+            [[one.database, one.name, one.kind, one.reason] for one in left_out],
+        )
 
 
 _STYLES = {

@@ -29,7 +29,7 @@ from dbops.drill.verdict import (
     step,
 )
 from dbops.errors import ConfigError, DbopsError, VerificationFailed
-from dbops.manifest import Fingerprint, compare
+from dbops.manifest import Fingerprint, compare, omissions
 from dbops.targets import Target
 
 _LEAST_LIMIT_SECONDS = 900.0
@@ -164,6 +164,7 @@ class _Drill(Generic[W]):
         differences = compare(expected, found)
         self.findings.differences += differences
         self.findings.tables += compared(expected, found, differences)
+        self.findings.omitted = omissions(self.findings.omitted, expected.omitted, found.omitted)
         return not differences
 
     def recover(self, supply: Supply[W]) -> None:

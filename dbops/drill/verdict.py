@@ -13,7 +13,7 @@ from datetime import datetime
 
 from dbops.contract import DrillResult, DrillStep, DrillTable, Progress
 from dbops.errors import DbopsError, VerificationFailed
-from dbops.manifest import Difference, Fingerprint
+from dbops.manifest import Difference, Fingerprint, Omission, omission_words
 from dbops.targets import Objectives, Target
 
 CLOCK_TOLERANCE_SECONDS = 2.0
@@ -31,6 +31,7 @@ class Findings:
     steps: list[DrillStep] = field(default_factory=list)
     tables: list[DrillTable] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
+    omitted: list[Omission] = field(default_factory=list)
 
     @property
     def rto_seconds(self) -> float | None:
@@ -108,7 +109,9 @@ def content_words(findings: Findings) -> str:
     """Return what the comparison came to, in a few words."""
     if not findings.differences:
         rows = sum(table.rows_expected for table in findings.tables)
-        return f"{len(findings.tables)} tables with {rows:,} rows are as recorded"
+        held = f"{len(findings.tables)} tables with {rows:,} rows are as recorded"
+        left = omission_words(findings.omitted)
+        return f"{held}; not compared: {left}" if left else held
     first = findings.differences[0]
     more = len(findings.differences) - 1
     return (
@@ -160,6 +163,7 @@ def conclude(
         steps=tuple(findings.steps),
         tables=tuple(findings.tables),
         differences=tuple(findings.differences),
+        omitted=tuple(findings.omitted),
     )
 
 

@@ -309,6 +309,9 @@ def _content(method: str, newest: DrillResult | None) -> Iterator[Sample]:
         "Rows of the tables that differ from what was recorded.",
     )
     yield _drill("tables_mismatched", method, float(len(unequal)), "Tables that differ.")
+    omitted = len(newest.omitted) if newest else 0
+    text = "Objects that were not compared, for no fingerprint tells of them."
+    yield _drill("objects_not_compared", method, float(omitted), text)
     restored = float(newest.bytes_restored) if newest else 0.0
     yield _drill("restored_bytes", method, restored, "Bytes that were restored.")
 

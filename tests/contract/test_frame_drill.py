@@ -14,7 +14,7 @@ from dbops.drill import run as frame
 from dbops.drill.trial import Newest, Supply, Trial
 from dbops.drill.verdict import Findings, step
 from dbops.errors import CommandFailed, ConfigError, Unreachable, VerificationFailed
-from dbops.manifest import Fingerprint, Manifest
+from dbops.manifest import Fingerprint, Manifest, Omission
 from dbops.targets import Target
 from tests.conftest import WriteTarget
 from tests.contract import fake_engine
@@ -103,6 +103,28 @@ def test_good_answers_are_a_proof_and_every_step_is_done(target: Target) -> None
     ]
     assert ended == ["end"]
     assert not trial.cell.scratch.exists()
+
+
+def test_what_no_fingerprint_tells_of_is_named_once(target: Target) -> None:
+    def omission(name: str) -> Omission:
+        return Omission(
+            database="app", name=name, kind="unlogged table", reason="it comes back empty"
+        )
+
+    plain = fake_engine.trial(target)
+
+    def content(way: Manifest, recorded: Fingerprint, progress: Any) -> tuple[Fingerprint, ...]:
+        expected, found = plain.content(way, recorded, progress)
+        return (
+            expected.model_copy(update={"omitted": (omission("was"), omission("both"))}),
+            found.model_copy(update={"omitted": (omission("both"), omission("is"))}),
+        )
+
+    result = drill(target, replace(plain, content=content))  # type: ignore[arg-type]
+    assert result.proven, result.reason
+    assert result.omitted == (omission("both"), omission("is"), omission("was"))
+    (words,) = [one.detail for one in result.steps if one.name == "content"]
+    assert words == "1 tables with 7 rows are as recorded; not compared: 3 unlogged tables"
 
 
 @pytest.mark.parametrize(("where", "spoil"), FAILING)

@@ -9,6 +9,7 @@ import pytest
 
 from dbops import runner
 from dbops.commands import output
+from dbops.manifest import Omission
 
 Capture = pytest.CaptureFixture[str]
 
@@ -33,6 +34,16 @@ def test_secrets_and_escapes_never_show(capsys: Capture) -> None:
 def test_markup_is_text(capsys: Capture) -> None:
     output.table(["A"], [["[red]x[/red]"]])
     assert "[red]x[/red]" in capsys.readouterr().out
+
+
+def test_what_was_left_out_is_a_table_or_nothing(capsys: Capture) -> None:
+    output.omitted(())
+    assert capsys.readouterr().out == ""
+    output.omitted([Omission(database="air", name="public.c", kind="unlogged table", reason="why")])
+    lines = capsys.readouterr().out.split("\n")
+    assert [line.split() for line in lines if "air" in line] == [
+        ["air", "public.c", "unlogged", "table", "why"]
+    ]
 
 
 def test_wide_tables_are_not_cut_in_a_pipe(capsys: Capture) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from dbops.contract import DrillResult, DrillStep, DrillTable
 from dbops.drill import report
-from dbops.manifest import Difference
+from dbops.manifest import Difference, Omission
 from dbops.targets import Objectives, Target
 
 pytestmark = pytest.mark.unit
@@ -91,6 +91,7 @@ def test_hostile_names_are_text(name: str) -> None:
         differences=(
             Difference(database=name, table=name, what="rows", expected=name, found=name),
         ),
+        omitted=(Omission(database=name, name=name, kind=name, reason=name),),
     )
 
     page = Page(report.render(TARGET, [bad, bad]))
@@ -98,7 +99,7 @@ def test_hostile_names_are_text(name: str) -> None:
     assert "script" not in page.tags
     assert "img" not in page.tags
     assert not [key for key, _ in page.attributes if key.startswith("on")]
-    assert page.text.count(name) >= 8
+    assert page.text.count(name) >= 12
 
 
 def test_the_page_needs_nothing_else() -> None:
@@ -117,6 +118,17 @@ def test_a_proof_says_so_with_its_numbers() -> None:
     for words in ("✓ Proven", "42 s", "12 s", "336,776", "5.0 GiB", "1 of 1", "objective 10 min"):
         assert words in page.text
     assert "✗" not in page.text
+
+
+def test_what_was_not_compared_is_said_beside_what_was() -> None:
+    cache = Omission(
+        database="air", name="public.cache", kind="unlogged table", reason="not logged"
+    )
+    assert "Not compared" not in Page(report.render(TARGET, [make_result()])).text
+    page = Page(report.render(TARGET, [make_result(omitted=(cache,))]))
+    assert "✓ Proven" in page.text
+    for words in ("Not compared", "public.cache", "unlogged table", "not logged"):
+        assert words in page.text
 
 
 def test_a_failure_says_why_and_is_in_the_chart() -> None:

@@ -13,6 +13,7 @@ from dbops import status
 from dbops.contract import DrillResult, DrillTable, Sample
 from dbops.drill import history
 from dbops.engines.postgresql import monitor, options, replication_metrics
+from dbops.manifest import Omission
 from dbops.monitor import samples
 from dbops.monitor.target import Seen, Vitals, followed, vitals
 from dbops.targets import Target
@@ -203,6 +204,7 @@ def make_result(began: datetime, proven: bool) -> DrillResult:
             DrillTable("a", "t", 10, 10, True),
             DrillTable("a", "u", 5, 7 if not proven else 5, proven),
         ),
+        omitted=(Omission(database="a", name="v", kind="unlogged table", reason="not logged"),),
     )
 
 
@@ -220,6 +222,8 @@ def test_drills_before_the_first_after_a_proof_and_after_a_failure(tmp_path: Pat
     assert proof[name.format("last_result")] == 1
     assert proof[name.format("rto_seconds")] == 50
     assert proof[name.format("rows_checked")] == 15
+    assert none[name.format("objects_not_compared")] == 0
+    assert proof[name.format("objects_not_compared")] == 1
     assert failure[name.format("last_result")] == 0
     assert failure[name.format("rto_seconds_known")] == 0
     assert failure[name.format("rows_mismatched")] == 7
