@@ -75,11 +75,11 @@ def cli() -> None:
 
     \b
     Start here:
-      dbops status                what is on this host and how it stands
-      dbops check                 what is wrong and what to do about it
-      dbops backup list           what can be restored, and to when
-      dbops drill run             prove it, on the drill host
-      dbops play site -i INV      bring a whole fleet to its declared state
+      dbops status                # what is on this host and how it stands
+      dbops check                 # what is wrong and what to do about it
+      dbops backup list           # what can be restored, and to when
+      dbops drill run             # prove it, on the drill host
+      dbops play site -i INV      # bring a whole fleet to its declared state
     """
 
 

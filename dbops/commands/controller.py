@@ -108,7 +108,7 @@ def play(
     \b
     Examples:
       dbops play site -i inventories/lab
-      dbops play secure -i inventories/lab --limit pg1 --check --diff
+      dbops play secure -i inventories/lab --check --diff
       dbops play backup -i inventories/lab -e @secrets.yml
     """
     from dbops.control import play as playing
