@@ -14,6 +14,7 @@ import fcntl
 import os
 import pwd
 import queue
+import re
 import select
 import shlex
 import signal
@@ -28,6 +29,7 @@ from typing import IO, Any
 from dbops.errors import CommandFailed, ConfigError
 
 _MASK = "********"
+_ERROR = re.compile(r"\b(error|fatal|panic)\b(:|\]|\s+\d)", re.IGNORECASE)
 _PIPE_BYTES = 1 << 20
 _PIPE_GRACE_SECONDS = 5.0
 _PIECE = 1 << 16
@@ -483,10 +485,19 @@ def check(command: Command, on_line: OnLine | None = None) -> Completed:
 
 
 def explain(command: Command, done: Completed) -> str:
-    """Return one line about a failed command: its name, exit status and the last line it wrote."""
-    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-    last = mask(lines[-1]) if lines else "it wrote nothing"
-    return f"{command.title or command.argv[0]} failed with exit status {done.status}: {last}"
+    """Return one line about a failed command: its name, exit status and the reason it gave."""
+    said = mask(reason(done.stderr or done.stdout)) or "it wrote nothing"
+    return f"{command.title or command.argv[0]} failed with exit status {done.status}: {said}"
+
+
+def reason(text: str) -> str:
+    """Return the line of ``text`` that says why a command failed.
+
+    It is the first that is marked as an error: what comes after tells how the command cleaned up.
+    Without one it is the last; empty for no text.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next((line for line in lines if _ERROR.search(line)), lines[-1] if lines else "")
 
 
 def run(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dbops.errors import CommandFailed, ConfigError, DbopsError, Unreachable
+from dbops.runner import reason
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 _COUNTED = {
@@ -194,6 +195,8 @@ class _Listener:
                 self._task = f"{role} : {self._task}"
         elif kind in _COUNTED:
             self._count(kind, about)
+        elif kind == "runner_on_file_diff":
+            self._show(about, str(event.get("stdout") or ""))
         elif kind == "playbook_on_stats":
             self._stats(about)
         return False
@@ -211,6 +214,12 @@ class _Listener:
             self.outcome.error = _sentence(
                 str(about.get("host", "?")), str(about.get("task", self._task)), word, result
             )
+
+    def _show(self, about: dict[str, Any], shown: str) -> None:
+        """Tell of a difference as Ansible shows it, which leaves out what ``no_log`` hides."""
+        lines = shown.strip().splitlines()  # the runner's terminal ends them with CR LF
+        if lines:
+            self._tell("\n".join([f"  {self._task}: {about.get('host', '?')}", *lines]))
 
     def finish(self) -> None:
         """Tell how the task that has just ended went."""
@@ -234,9 +243,8 @@ class _Listener:
 
 def _sentence(host: str, task: str, word: str, result: dict[str, Any]) -> str:
     said = " ".join(str(result.get("msg") or "").split())
-    last = str(result.get("stderr") or "").strip().splitlines()[-1:]
-    if last and (not said or said == "non-zero return code"):
-        said = last[0]
+    if not said or said == "non-zero return code":
+        said = reason(str(result.get("stderr") or "")) or said
     if word == "unreachable":
         if "IDENTIFICATION HAS CHANGED" in said or "differs from the key" in said:
             return (

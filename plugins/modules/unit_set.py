@@ -68,6 +68,22 @@ def _wanted(unit: dict, state: dict[str, str]) -> list[str]:
     return verbs
 
 
+def _reason(module: AnsibleModule, name: str, problem: str) -> str:
+    """Return the last line that the unit's own processes wrote in this start, or systemd's."""
+    _, invocation, _ = module.run_command(
+        ["systemctl", "show", name, "--property=InvocationID", "--value"]
+    )
+    own = [f"_SYSTEMD_INVOCATION_ID={invocation.strip()}"] if invocation.strip() else []
+    for asked in (own, ["-u", name]):
+        if asked:
+            _, journal, _ = module.run_command(
+                ["journalctl", "--no-pager", "-n", "5", "-o", "cat", *asked]
+            )
+            if journal.strip():
+                return journal.strip().splitlines()[-1]
+    return (problem.strip().splitlines() or ["no reason given"])[-1]
+
+
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
@@ -103,13 +119,9 @@ def main() -> None:
                 continue
             code, _, problem = module.run_command(["systemctl", verb, unit["name"]])
             if code != 0:
-                _, journal, _ = module.run_command(
-                    ["journalctl", "--no-pager", "-n", "5", "-o", "cat", "-u", unit["name"]]
-                )
-                last = (journal.strip() or problem.strip()).splitlines()[-1:] or ["no reason given"]
-                module.fail_json(
-                    msg=f"systemctl {verb} {unit['name']} failed: {last[0]}", actions=actions
-                )
+                why = _reason(module, unit["name"], problem)
+                words = f"systemctl {verb} {unit['name']} failed: {why}"
+                module.fail_json(msg=words, actions=actions)
     diff = {"before": "", "after": "".join(f"{action}\n" for action in actions)}
     module.exit_json(changed=bool(actions), actions=actions, diff=diff)
 

@@ -27,6 +27,25 @@ PLAYBOOK = """
     - name: Fail on demand
       ansible.builtin.fail: {msg: this was asked for}
       when: bad is defined
+    - name: Fail as a server's tool does
+      ansible.builtin.shell: |
+        echo 'tool: error: directory "x" exists but is not empty' >&2
+        echo 'tool: removing data directory "y"' >&2
+        exit 1
+      when: tool is defined
+    - name: Write files
+      ansible.builtin.copy:
+        dest: "{{ playbook_dir }}/../{{ item }}-{{ inventory_hostname }}"
+        content: "{{ item }} of {{ inventory_hostname }}\\n"
+        mode: "0600"
+      loop: "{{ files | default([]) }}"
+    - name: Write a secret
+      ansible.builtin.copy:
+        dest: "{{ playbook_dir }}/../secret"
+        content: canary
+        mode: "0600"
+      when: files is defined
+      no_log: true
 """
 INVENTORY = """
 all:
@@ -66,6 +85,29 @@ def test_a_failure_names_host_and_task(project: Path, capsys: Capture) -> None:
     assert play("site", "-e", "bad=1", "--limit", "a") == 5
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last == "dbops: Task 'Fail on demand' failed on a: this was asked for."
+
+
+def test_the_reason_is_the_error_and_not_how_the_tool_cleaned_up(
+    project: Path, capsys: Capture
+) -> None:
+    assert play("site", "-e", "tool=1", "--limit", "a") == 5
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.endswith('failed on a: tool: error: directory "x" exists but is not empty.')
+
+
+def test_differences_are_shown_for_each_host_and_secrets_are_not(
+    project: Path, capsys: Capture
+) -> None:
+    (project / "vars.yml").write_text("files: [one, two]")
+    assert play("site", "-e", "@vars.yml", "--check", "--diff") == 0
+    err = capsys.readouterr().err
+    for line in ("+one of a", "+two of a", "+one of b", "+two of b"):
+        assert line in err.splitlines()
+    assert "Write files: a" in err
+    assert "canary" not in err
+    assert not list(project.glob("one-*"))
+    assert play("site", "-e", "@vars.yml", "--check") == 0
+    assert "+one" not in capsys.readouterr().err
 
 
 def test_unreachable_is_one_sentence(project: Path, capsys: Capture) -> None:
