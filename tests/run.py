@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dbops import engines
@@ -146,7 +146,9 @@ def deep(engine: str, release: str) -> list[list[Part]]:
     if engine in _FLAVORS:
         name, scenario, environment = _FLAVORS[engine]
         scenarios.append(_scenario(scenario, name, environment))
-    return [scenarios, [_pytest(f"{engine} integration", "tests/integration", *ignored)]]
+    integration = _pytest(f"{engine} integration", "tests/integration", *ignored)
+    bare = _pytest(f"{engine} bare", "tests/e2e/bare", "-k", engine)
+    return [scenarios, [integration, replace(bare, environment={"DBOPS_LAB_RELEASE": release})]]
 
 
 def other_release(engine: str) -> str:

@@ -28,8 +28,13 @@ def state(site: Site) -> dict[str, str]:
         return dict(zip(site.hosts, texts, strict=True))
 
 
+def files(site: Site, host: str) -> str:
+    """Return the files of a host, with modes and content, and its units."""
+    return site.root(host, _FILES, ok=False)
+
+
 def _host(site: Site, host: str) -> str:
-    return site.root(host, _FILES, ok=False) + "\n" + site.inside(host)
+    return files(site, host) + "\n" + site.inside(host)
 
 
 def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
