@@ -26,6 +26,7 @@ FLEETS = {
 _ALL = tuple(host for hosts in FLEETS.values() for host in hosts)
 _SUBNET = "10.117.{slot}"
 _PACKAGES = "dbops-packages"
+_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 START_SECONDS = 180  # three, on a machine with nothing else to do
 
 
@@ -237,7 +238,8 @@ def _note_identities(lab: Lab) -> None:
     if ended := [name for name in names if name not in found]:
         raise LabError(
             f"{len(ended)} hosts ended when they had just been started, {ended[0]} first: "
-            f"see 'python3 -m lab podman logs {ended[0]}'. Are there too many at once?"
+            f"see 'python3 -m lab podman logs {ended[0]}'. With many hosts at once, raise "
+            f"fs.inotify.max_user_instances ({_INOTIFY.read_text().strip()}): each takes about six."
         )
     mine = {name: found[name] for name in names}
     (lab.state / "identities").write_text(json.dumps(mine))
