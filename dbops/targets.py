@@ -22,6 +22,7 @@ from dbops.errors import ConfigError
 TARGETS_DIR = Path("/etc/dbops/targets")
 SCHEMA = 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9][a-z0-9_-]{0,62}(\.[a-z0-9][a-z0-9_-]{0,62})*")
 
 
 class Model(BaseModel):
@@ -55,18 +56,41 @@ class Target(Model):
     state_dir: Path
     options: dict[str, Any] = Field(default_factory=dict)
 
-    @field_validator("cluster", "member", "engine")
+    @field_validator("cluster", "engine")
     @classmethod
     def _plain_name(cls, value: str) -> str:
         return plain_name(value)
 
+    @field_validator("member")
+    @classmethod
+    def _host_name(cls, value: str) -> str:
+        return host_name(value)
+
+    @field_validator("members")
+    @classmethod
+    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(host_name(one) for one in value)
+
 
 def plain_name(value: str) -> str:
-    """Return ``value`` if it may name a cluster, member or engine, else raise ValueError."""
+    """Return ``value`` if it may name a cluster or an engine, else raise ValueError."""
     if not _NAME.fullmatch(value):
         raise ValueError(
             f"{value!r} is not a name: use lower-case letters, digits, '-' and '_', "
             "starting with a letter or digit, 63 at most"
+        )
+    return value
+
+
+def host_name(value: str) -> str:
+    """Return ``value`` if it may name a member, as the inventory does, else raise ValueError.
+
+    It is a host's name with or without a domain, and the name of a folder in places.
+    """
+    if not _HOST.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not the name of a host: use lower-case letters, digits, '-' and '_', "
+            "and dots between the parts"
         )
     return value
 

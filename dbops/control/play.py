@@ -263,7 +263,7 @@ def _sentence(host: str, task: str, word: str, result: dict[str, Any]) -> str:
     return f"Task {task!r} failed on {host}: {_shorten(said)}"
 
 
-def _shorten(text: str, most: int = 400) -> str:
+def _shorten(text: str, most: int = 800) -> str:
     text = text or "it gave no reason"
     return (text if len(text) <= most else text[:most] + "…").rstrip(".") + "."
 

@@ -53,6 +53,11 @@ def sha256(password: str) -> str:
     return hashlib.sha256(str(password).encode()).hexdigest()
 
 
+def quoted(value: str) -> str:
+    """Return ``value`` as one word of a configuration file, whatever it holds."""
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def account(rules: list[str], name: str, password: str) -> dict[str, Any]:
     """Return one of the kit's own accounts."""
     return {"name": name, "enabled": True, "hashes": [sha256(password)], "rules": rules}
@@ -136,5 +141,6 @@ class FilterModule:
             "dbops_redis_elected": elected,
             "dbops_redis_granted": granted,
             "dbops_redis_guests": guests,
+            "dbops_redis_quoted": quoted,
             "dbops_redis_sha256": sha256,
         }

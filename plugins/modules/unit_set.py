@@ -45,6 +45,8 @@ actions:
 
 from ansible.module_utils.basic import AnsibleModule
 
+_LINES = 8
+
 
 def _show(module: AnsibleModule, name: str) -> dict[str, str]:
     properties = "LoadState,ActiveState,UnitFileState,NeedDaemonReload"
@@ -69,18 +71,18 @@ def _wanted(unit: dict, state: dict[str, str]) -> list[str]:
 
 
 def _reason(module: AnsibleModule, name: str, problem: str) -> str:
-    """Return the last line that the unit's own processes wrote in this start, or systemd's."""
+    """Return the last lines that the unit's own processes wrote in this start, or systemd's one."""
     _, invocation, _ = module.run_command(
         ["systemctl", "show", name, "--property=InvocationID", "--value"]
     )
-    own = [f"_SYSTEMD_INVOCATION_ID={invocation.strip()}"] if invocation.strip() else []
-    for asked in (own, ["-u", name]):
-        if asked:
+    own = f"_SYSTEMD_INVOCATION_ID={invocation.strip()}" if invocation.strip() else ""
+    for number, asked in ((_LINES, [own]), (1, ["-u", name])):
+        if all(asked):
             _, journal, _ = module.run_command(
-                ["journalctl", "--no-pager", "-n", "5", "-o", "cat", *asked]
+                ["journalctl", "--no-pager", "-n", str(number), "-o", "cat", *asked]
             )
             if journal.strip():
-                return journal.strip().splitlines()[-1]
+                return " / ".join(journal.strip().splitlines())
     return (problem.strip().splitlines() or ["no reason given"])[-1]
 
 

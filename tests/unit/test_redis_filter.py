@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from plugins.filter.redis import accounts, discovery, elected, guests
+from plugins.filter.redis import accounts, discovery, elected, guests, quoted
 
 USER = {"name": "shop", "password": "p" * 32, "keys": ["shop:*"], "read_keys": ["prices:*"]}
 HASH = hashlib.sha256(b"p" * 32).hexdigest()
@@ -60,3 +60,9 @@ def test_a_guest_is_who_follows_a_host_of_the_other_cluster() -> None:
     }
     assert guests(list(hostvars), hostvars, ["10.0.0.9"]) == ["one"]
     assert guests(list(hostvars), hostvars, []) == []
+
+
+def test_a_value_is_one_word_of_a_configuration_file() -> None:
+    assert quoted("p" * 3) == '"ppp"'
+    assert quoted("""a "b" 'c' \\d #e""") == """"a \\"b\\" 'c' \\\\d #e\""""
+    assert quoted(7) == '"7"'  # type: ignore[arg-type]

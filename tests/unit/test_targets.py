@@ -48,7 +48,17 @@ def test_open_to_others(mode: int, write_target: WriteTarget, tmp_path: Path) ->
     "changes",
     [
         {"engine": "a b"},
+        {"engine": "a.b"},
+        {"cluster": "a.b"},
         {"member": "../x"},
+        {"member": "a..b"},
+        {"member": "a."},
+        {"member": ".a"},
+        {"member": "a/b"},
+        {"member": "a.-b"},
+        {"member": "a\n"},
+        {"member": ".".join(["a" * 63] * 4) + ".b"},
+        {"members": ["pg1", "../x"]},
         {"part": "boss"},
         {"surprise": 1},
         {"objectives": {"rpo_seconds": 0, "rto_seconds": 1}},
@@ -57,6 +67,11 @@ def test_open_to_others(mode: int, write_target: WriteTarget, tmp_path: Path) ->
 def test_wrong_values(changes: dict[str, object], write_target: WriteTarget) -> None:
     with pytest.raises(ConfigError):
         write_target(**changes)
+
+
+@pytest.mark.parametrize("name", ["pg1", "pg-1.db_a.example.org", "1.2", ".".join(["a" * 63] * 3)])
+def test_a_member_is_called_as_its_host(name: str, write_target: WriteTarget) -> None:
+    assert write_target(member=name, members=[name]).member == name
 
 
 def test_unknown_names_the_known(write_target: WriteTarget, tmp_path: Path) -> None:
