@@ -72,7 +72,7 @@ def at(
         "host": address,
         "port": port,
         "user": who.user,
-        "password": who.password,
+        "password": who.password.encode(),  # pymysql takes text for Latin-1
         "ssl": _context(who, ca_file),
     }
     return _open(parameters, name, timeout_seconds)

@@ -19,6 +19,9 @@ from dbops.targets import Objectives, Target
 from tests.integration import ports
 from tests.integration.mysql.machine import Member, certificates
 
+PASSWORD = "s%cr:t $;# éü€"  # what no quoting hides, and more than Latin-1
+_IDENTIFIED = f"IDENTIFIED VIA ed25519 USING PASSWORD('{PASSWORD}') REQUIRE SSL"
+
 
 class Site:
     """A member, and a repository beside it that reaches it by TCP alone."""
@@ -38,21 +41,21 @@ class Site:
         )
         self.member = Member(folder / "m1", port=self.port, more=more).install().start()
         self.member.run(
-            "CREATE USER b@'127.0.0.1' IDENTIFIED VIA ed25519 USING PASSWORD('secret') REQUIRE SSL",
+            f"CREATE USER b@'127.0.0.1' {_IDENTIFIED}",
             "GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, PROCESS, BINLOG MONITOR, SLAVE MONITOR, "
             "RELOAD ON *.* TO b@'127.0.0.1'",
-            "CREATE USER l@'127.0.0.1' IDENTIFIED VIA ed25519 USING PASSWORD('secret') REQUIRE SSL",
+            f"CREATE USER l@'127.0.0.1' {_IDENTIFIED}",
             "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO l@'127.0.0.1'",
             "CREATE DATABASE dbops",
             "CREATE TABLE dbops.heartbeat (id TINYINT UNSIGNED NOT NULL PRIMARY KEY, member "
-            "VARCHAR(63) NOT NULL, beat_at TIMESTAMP(6) NOT NULL DEFAULT current_timestamp(6), "
+            "VARCHAR(255) NOT NULL, beat_at TIMESTAMP(6) NOT NULL DEFAULT current_timestamp(6), "
             "sequence BIGINT UNSIGNED NOT NULL)",
             "CREATE DATABASE d",
             "CREATE TABLE d.t (id INT PRIMARY KEY AUTO_INCREMENT, a VARCHAR(60))",
             "INSERT INTO d.t SELECT seq, SHA1(seq) FROM d.seq_1_to_5000",
         )
         for name in ("b", "l"):
-            self._secret(f"{name}.cnf", f'[client]\nuser={name}\npassword="secret"\n')
+            self._secret(f"{name}.cnf", f'[client]\nuser={name}\npassword="{PASSWORD}"\n')
         self._secret("repo.key", "passphrase\n")
         (folder / "targets").mkdir()
         self.binlog = folder / "binlog"
