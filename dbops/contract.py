@@ -44,10 +44,16 @@ class Control:
 
 @dataclass(frozen=True)
 class BackupRequest:
-    """What ``dbops backup take`` was asked for; without ``fingerprint`` content is unrecorded."""
+    """What ``dbops backup take`` was asked for; without ``fingerprint`` content is unrecorded.
+
+    ``automatic`` says that neither a person nor the schedule asked: retention does not count it.
+    ``accepted`` says that less than half of the former data is right.
+    """
 
     kind: Kind
     fingerprint: bool = True
+    automatic: bool = False
+    accepted: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,18 +74,26 @@ class Backup:
 
 @dataclass(frozen=True)
 class RecoveryWindow:
-    """The times to which a restore can go: from the oldest backup's end to the newest log kept."""
+    """The times to which a restore can go: from the oldest backup's end to the newest log kept.
+
+    ``gaps`` are the times between them, oldest first, that no log covers.
+    """
 
     oldest: datetime
     newest: datetime
+    gaps: tuple[tuple[datetime, datetime], ...] = ()
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Every complete backup, oldest first. A torn or failed one is never in it."""
+    """Every complete backup, oldest first. A torn or failed one is never in it.
+
+    ``doubt`` says why the newest full one is suspiciously small; None when it is not.
+    """
 
     backups: tuple[Backup, ...]
     window: RecoveryWindow | None
+    doubt: str | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from dbops.targets import Model
 
@@ -76,6 +78,8 @@ class Manifest(Model):
 
     ``fingerprints`` is empty when none was asked for; more than one stand for databases that could
     only be read at different points. Their points are never before the backup's own stop point.
+    ``automatic`` says that dbops took it of its own accord, ``accepted`` that a person said that so
+    little data is right.
     """
 
     schema_version: Literal[1] = 1
@@ -97,6 +101,15 @@ class Manifest(Model):
     tool_version: str
     dbops_version: str
     fingerprints: tuple[Fingerprint, ...] = ()
+    automatic: bool = False
+    accepted: bool = False
+
+    @model_serializer(mode="wrap")
+    def _said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Left out where false, as versions before them did not know them.
+        data: dict[str, Any] = write(self)
+        unsaid = {"automatic", "accepted"}
+        return {key: value for key, value in data.items() if value or key not in unsaid}
 
 
 class Difference(Model):

@@ -7,7 +7,8 @@ text}},
 "verify": {"last_attempt", "last_result", "last_success", "files_checked", "problems": [text],
 "sound": [backup id]},
 "catalogue": {"retained": n, "full": n, "chain_length": n, "encrypted": bool,
-"oldest": time or null, "newest": time or null, "newest_backup": id or null},
+"oldest": time or null, "newest": time or null, "newest_backup": id or null,
+"gap_seconds": n, "doubt": text or null},
 "prune": {"last_success": time}}``.
 Times are ISO 8601 in UTC. ``last_result`` is that of the last attempt that has ended, also by being
 killed; one that runs has changed nothing but ``last_attempt`` so far.
@@ -128,6 +129,10 @@ def note_catalogue(target: Target, catalogue: Catalogue, encrypted: bool) -> Non
         "oldest": window.oldest.isoformat() if window else None,
         "newest": window.newest.isoformat() if window else None,
         "newest_backup": backups[-1].backup_id if backups else None,
+        "gap_seconds": sum((end - begin).total_seconds() for begin, end in window.gaps)
+        if window
+        else 0.0,
+        "doubt": catalogue.doubt,
     }
     update(target, "catalogue", changes)
 

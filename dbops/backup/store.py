@@ -13,6 +13,7 @@ from dbops.contract import Catalogue, Progress, VerifyResult
 from dbops.options import ResticOptions, require_part
 from dbops.repository import catalogue, expiry
 from dbops.repository.restic import Repository
+from dbops.repository.retention import DAY_SECONDS, Policy
 from dbops.runner import Plan
 from dbops.targets import Target
 
@@ -29,9 +30,11 @@ class Store(Generic[Opts]):
         """Return the repository as :func:`dbops.repository.catalogue.open_repository` does."""
         return catalogue.open_repository(target, self.read(target), remember)
 
-    def kept(self, target: Target) -> int:
-        """Return how many full backups retention keeps."""
-        return self.read(target).keep_full
+    def kept(self, target: Target) -> Policy:
+        """Return how many full backups retention keeps, and how often one is scheduled."""
+        opts = self.read(target)
+        period = opts.schedule_interval_seconds.get("full") or DAY_SECONDS
+        return Policy(opts.keep_full, period)
 
     def catalogue(self, target: Target) -> Catalogue:
         """Return every complete backup, oldest first, and the times to which a restore can go."""

@@ -19,7 +19,7 @@ from typing import Generic
 from dbops import lock, status
 from dbops.backup.copying import Copying, Facts, Log, S, Stored, Stream, describe
 from dbops.contract import BackupRequest, Progress
-from dbops.errors import Busy, ConfigError, DbopsError
+from dbops.errors import Busy, ConfigError, DbopsError, VerificationFailed
 from dbops.manifest import Kind, Manifest
 from dbops.options import require_part
 from dbops.repository import catalogue, expiry, plausible, routes
@@ -71,15 +71,14 @@ class _Taking(Generic[S]):
             reading = beside.submit(catalogue.known, self.repo, self.progress)
             source, parent = self.basis(request.kind, reading.result)
             with self.copying.open_stream(self.repo, source, parent, self.progress) as stream:
-                new = self.store(source, parent, stream)
+                new = _asked(self.store(source, parent, stream), request)
                 found = reading.result()
                 ended = self.ended(stream, found, request.fingerprint)
                 if request.fingerprint:
                     new = self.with_fingerprint(source, new)
         forgotten = self.listed(new, ended, routes.without_logs(found))
         if new.manifest.kind == "full":
-            with self.noted():
-                plausible.require_size(_size(new.manifest), routes.fulls(found))
+            self.sized(new.manifest, found)
         self.finish(new.manifest, forgotten)
         return new.manifest
 
@@ -192,7 +191,20 @@ class _Taking(Generic[S]):
         return self.entry(about, log.facts, log.snapshots), log
 
     def note(self) -> None:
-        status.note_catalogue(self.target, catalogue.catalogue(self.repo), encrypted=True)
+        expiry.note(self.target, self.repo)
+
+    def sized(self, new: Manifest, found: Sequence[Entry]) -> None:
+        """Note that a full backup is suspect; of an automatic one it is only told.
+
+        A play or a log backup goes on then: ``dbops check`` and an alert say it until it is over.
+        """
+        words = plausible.doubt([*routes.fulls(found), routes.full(new)])
+        if words is None:
+            return
+        if new.automatic:
+            self.progress(words)
+        else:
+            self.reasons.append(VerificationFailed(words))
 
     def finish(self, new: Manifest, forgotten: bool) -> None:
         """Clear away what is due, whatever is wrong with the new backup; then raise what is."""
@@ -214,5 +226,7 @@ class _Taking(Generic[S]):
             self.reasons.append(type(error)(f"{words}{error}"))
 
 
-def _size(manifest: Manifest) -> Size:
-    return Size(manifest.backup_id, manifest.bytes_read)
+def _asked(new: Entry, request: BackupRequest) -> Entry:
+    """Return an entry that says who wanted it, and whether its size was accepted."""
+    changes = {"automatic": request.automatic, "accepted": request.accepted}
+    return new.model_copy(update={"manifest": new.manifest.model_copy(update=changes)})

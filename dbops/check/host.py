@@ -134,6 +134,7 @@ class _Host(Generic[S]):
         yield Check("repository answers", True, lines.counted(found))
         yield from lines.sound(backups)
         yield lines.redundancy(backups, self.opts.minimum_redundancy)
+        yield lines.plausible(found)
         for kind, seconds in self.opts.schedule_interval_seconds.items():
             if kind != "log":
                 yield lines.age(backups, kind, seconds)

@@ -153,6 +153,13 @@ def redundancy(backups: Sequence[Backup], least: int) -> Check:
     return Check("minimum redundancy", fulls >= least, detail, "dbops backup take --type full")
 
 
+def plausible(found: Catalogue) -> Check:
+    """Check that the newest full backup is no less than half of what was stored before it."""
+    name = "newest full backup is as large as before"
+    hint = "find the rest of the data, or take one with --accept-smaller if it was removed"
+    return Check(name, found.doubt is None, found.doubt or "", hint)
+
+
 def fingerprint(backups: Sequence[Backup]) -> Check:
     """Check that the newest backup that is no log has a fingerprint, so that a drill can prove."""
     name = "newest backup has a fingerprint"

@@ -9,7 +9,7 @@ import click
 
 from dbops import lock, runner
 from dbops.commands import options, output
-from dbops.contract import Backup, BackupRequest
+from dbops.contract import Backup, BackupRequest, RecoveryWindow
 from dbops.errors import VerificationFailed
 from dbops.manifest import Kind, Manifest, omissions
 
@@ -37,26 +37,48 @@ def backup() -> None:
     show_default=True,
     help="Record the content, which a drill compares the restored data with.",
 )
+@click.option(
+    "--accept-smaller",
+    is_flag=True,
+    help="The data did shrink: this full backup is the measure for later ones.",
+)
+@click.option(
+    "--automatic",
+    is_flag=True,
+    help="Neither a person nor the schedule asks: this full backup takes no other one's place.",
+)
 @options.dry_run
 @options.as_json
 def take(
-    cluster: str | None, kind: str, fingerprint: bool, dry_run: bool, json_output: bool
+    cluster: str | None,
+    kind: str,
+    fingerprint: bool,
+    accept_smaller: bool,
+    automatic: bool,
+    dry_run: bool,
+    json_output: bool,
 ) -> None:
     """Take a backup and record its content's fingerprint.
 
-    A second one at the same time ends with status 8.
+    A second one at the same time ends with status 8. A full one of less than half of the former
+    data is kept, but ends with status 6, and nothing expires until one is as large again or is
+    taken with --accept-smaller.
 
     \b
     Examples:
       dbops backup take
       dbops backup take --cluster flights --type incremental
+      dbops backup take --accept-smaller
     """
+    for name, given in (("--accept-smaller", accept_smaller), ("--automatic", automatic)):
+        if given and kind != "full":
+            raise click.UsageError(f"{name} goes with full backups only.")
     target = options.pick(cluster)
     run = options.ability(target, lambda engine: engine.take_backup, "backup")
     if dry_run:
         output.line(f"Would take a {kind} backup of {target.cluster}.")
         return
-    request = BackupRequest(kind=cast(Kind, kind), fingerprint=fingerprint)
+    request = BackupRequest(cast(Kind, kind), fingerprint, automatic, accept_smaller)
     started = time.monotonic()
     # A log backup goes on every minute, while a full one may take hours.
     work = "log backup" if kind == "log" else "backup"
@@ -102,14 +124,25 @@ def list_command(cluster: str | None, json_output: bool) -> None:
     else:
         output.line(
             f"Can be restored to any time from {output.when(found.window.oldest)} "
-            f"to {output.when(found.window.newest)}."
+            f"to {output.when(found.window.newest)}{_gaps(found.window)}."
         )
+    if found.doubt is not None:
+        output.line(found.doubt)
+
+
+def _gaps(window: RecoveryWindow) -> str:
+    """Return the times between them that cannot be had, the newest ones by name."""
+    named = [f"{output.when(begin)} and {output.when(end)}" for begin, end in window.gaps]
+    if not named:
+        return ""
+    more = f", nor in {len(named) - _NAMED} older gaps" if len(named) > _NAMED else ""
+    return f", but not between {', '.join(named[-_NAMED:])}{more}"
 
 
 def _row(one: Backup) -> list[str]:
     return [
         one.backup_id + (" (damaged)" if one.error else ""),
-        one.kind,
+        one.kind + (" (automatic)" if one.manifest and one.manifest.automatic else ""),
         output.when(one.stop),
         output.size(one.bytes_read),
         output.size(one.bytes_stored),

@@ -250,6 +250,16 @@ def _catalogue(method: str, found: dict[str, Any]) -> Iterator[Sample]:
             _time(found.get("newest")),
             "The latest time that could be restored to when the catalogue was read; 0 is none.",
         ),
+        (
+            "recovery_gap_seconds",
+            _number(found.get("gap_seconds")),
+            "Time between these two that no restore can go to.",
+        ),
+        (
+            "suspect",
+            float(bool(found.get("doubt"))),
+            "Whether the newest full backup holds less than half of the data before it.",
+        ),
         ("catalogue_known", float(bool(found)), "Whether the catalogue has been read."),
     ):
         yield _backup(name, method, value, (), text)

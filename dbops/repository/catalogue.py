@@ -21,11 +21,12 @@ from dbops import lock, status
 from dbops.contract import Backup, Catalogue, Progress, VerifyResult
 from dbops.errors import CommandFailed, VerificationFailed
 from dbops.options import ResticOptions
+from dbops.repository.plausible import doubt
 from dbops.repository.restic import Repository
 from dbops.repository.restic_check import Inspection, inspect
 from dbops.repository.restic_memory import NAME as MEMORY
 from dbops.repository.restic_output import Listing, Snapshot
-from dbops.repository.routes import Entry, window, without_logs
+from dbops.repository.routes import Entry, fulls, window, without_logs
 from dbops.targets import Model, Target
 
 TAG = "dbops-catalogue"
@@ -181,7 +182,11 @@ def complete(document: Document, listing: Listing) -> tuple[Entry, ...]:
 def catalogue(repo: Repository) -> Catalogue:
     """Return every complete backup and log, oldest first, and the times a restore can go to."""
     found = entries(repo)
-    return Catalogue(backups=tuple(_backup(entry) for entry in found), window=window(found))
+    return Catalogue(
+        backups=tuple(_backup(entry) for entry in found),
+        window=window(found),
+        doubt=doubt(fulls(found)),
+    )
 
 
 def _backup(entry: Entry) -> Backup:

@@ -6,7 +6,9 @@ What is *not* here: how the catalogue is kept; see :mod:`.catalogue`.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 
 from dbops import lock, status
 from dbops.contract import Progress
@@ -15,6 +17,7 @@ from dbops.repository import catalogue, plausible, routes
 from dbops.repository.catalogue import Change, Document
 from dbops.repository.restic import Repository
 from dbops.repository.restic_output import Listing
+from dbops.repository.retention import Policy, oldest_kept, superfluous
 from dbops.repository.routes import Entry
 from dbops.runner import Action, Plan
 from dbops.targets import Target
@@ -32,19 +35,44 @@ def going(found: Sequence[Entry], backup_id: str) -> set[str]:
     return chosen
 
 
-def retention(found: Sequence[Entry], keep_full: int) -> set[str]:
-    """Return the ids that go when the ``keep_full`` newest full backups stay with what needs them.
+@dataclass(frozen=True)
+class Choice:
+    """The ids that retention lets go: ``aged`` are too old, ``superfluous`` too many of a kind."""
 
-    At least one full backup stays whatever ``keep_full`` says. A suspect one is not counted: it
-    goes with those before it.
-    """
+    aged: frozenset[str]
+    superfluous: frozenset[str]
+
+    @property
+    def every(self) -> set[str]:
+        """All of them."""
+        return {*self.aged, *self.superfluous}
+
+
+def retention(found: Sequence[Entry], policy: Policy) -> Choice:
+    """Return what goes by :mod:`.retention`, with everything that builds upon it."""
     fulls = routes.fulls(found)
-    suspect = plausible.suspects(fulls)
-    counted = [full.backup_id for full in fulls if full.backup_id not in suspect]
-    oldest = counted[-max(1, keep_full) :][:1]
     ids = [full.backup_id for full in fulls]
-    old = ids[: ids.index(oldest[0])] if oldest else []
-    return {backup_id for full in old for backup_id in going(found, full)}
+    oldest = oldest_kept(fulls, policy)
+    aged = ids[: ids.index(oldest)] if oldest else []
+    upon = {e.manifest.parent_id for e in routes.without_logs(found)}
+    needed = [full for full in ids if full in upon]
+    return Choice(
+        aged=frozenset(one for full in aged for one in going(found, full)),
+        superfluous=frozenset(
+            one for full in superfluous(fulls, _spans(found), needed) for one in going(found, full)
+        ),
+    )
+
+
+def _spans(found: Sequence[Entry]) -> dict[str, float]:
+    """Return for how many seconds the log goes on from each full backup, up to the next one."""
+    whole = [entry for entry in found if entry.manifest.kind == "full"]
+    spans = {}
+    for entry, later in zip_longest(whole, whole[1:]):
+        end = routes.reach(found, entry)
+        end = min(end, later.manifest.stop) if later else end
+        spans[entry.backup_id] = (end - entry.manifest.stop).total_seconds()
+    return spans
 
 
 def keep_one(found: Sequence[Entry], leaving: set[str], verified: Collection[str]) -> None:
@@ -62,15 +90,18 @@ def keep_one(found: Sequence[Entry], leaving: set[str], verified: Collection[str
         )
 
 
-def plan(target: Target, repo: Repository, backup_id: str | None, keep_full: int) -> Plan:
+def plan(target: Target, repo: Repository, backup_id: str | None, policy: Policy) -> Plan:
     """Return the steps that expire one backup and what builds upon it, or what retention lets go.
 
     Raises ConfigError for an unknown backup, Refused when that would leave no full backup, or none
-    that was verified.
+    that was verified, and of retention while the newest full backup is suspect.
     """
     found = catalogue.entries(repo)
     if backup_id is None:
-        leaving = retention(found, keep_full)
+        words = plausible.doubt(routes.fulls(found))
+        if words is not None:
+            raise Refused(words)
+        leaving = retention(found, policy).every
     else:
         leaving = going(found, routes.choose(found, backup_id).backup_id)
     keep_one(found, leaving, _verified(target))
@@ -84,7 +115,13 @@ def plan(target: Target, repo: Repository, backup_id: str | None, keep_full: int
     return (
         Action(f"take {names} out of the catalogue", do),
         Action("remove what no backup needs any more", lambda: tidy(target, repo, _nobody)),
+        Action("write down what is left", lambda: note(target, repo)),
     )
+
+
+def note(target: Target, repo: Repository) -> None:
+    """Write down what the catalogue holds now, for whoever may not read the repository."""
+    status.note_catalogue(target, catalogue.catalogue(repo), encrypted=True)
 
 
 def _nobody(text: str) -> None:
@@ -113,7 +150,7 @@ def drop(target: Target, repo: Repository, leaving: Collection[str]) -> None:
 
 
 def add(
-    target: Target, repo: Repository, new: Sequence[Entry], keep_full: int, progress: Progress
+    target: Target, repo: Repository, new: Sequence[Entry], policy: Policy, progress: Progress
 ) -> bool:
     """List backups as :func:`catalogue.add`, and let retention act in the same change.
 
@@ -124,17 +161,32 @@ def add(
     def change(document: Document, listing: Listing) -> Change:
         kept = catalogue.with_new(document, listing, new)
         found = catalogue.complete(document.model_copy(update={"entries": tuple(kept)}), listing)
-        leaving = retention(found, keep_full)
+        leaving = _leaving(found, retention(found, policy), _verified(target), progress)
         lost = orphans(document, [*document.entries, *new], listing, datetime.now(UTC))
-        try:
-            keep_one(found, leaving, _verified(target))
-        except Refused as refusal:
-            progress(f"nothing expired: {refusal}")
-            leaving = set()
         kept = [entry for entry in kept if entry.backup_id not in leaving]
         return Change(kept, lost, bool(leaving or lost))
 
     return catalogue.update(target, repo, change)
+
+
+def _leaving(
+    found: Sequence[Entry], choice: Choice, verified: Collection[str], progress: Progress
+) -> set[str]:
+    """Return what may go now: nothing that is old while no verified backup would stay.
+
+    What is superfluous goes all the same, unless it was verified: else a crash loop fills the disk.
+    """
+    try:
+        keep_one(found, choice.every, verified)
+    except Refused as refusal:
+        progress(f"nothing expired: {refusal}")
+        return {
+            one
+            for full in choice.superfluous - choice.aged
+            if not (family := going(found, full)).intersection(verified)
+            for one in family
+        }
+    return choice.every
 
 
 def give_back(target: Target, repo: Repository, forgotten: bool, progress: Progress) -> None:

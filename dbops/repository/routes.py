@@ -11,12 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from dbops.contract import RecoveryWindow
 from dbops.errors import ConfigError
 from dbops.manifest import Kind, Manifest
-from dbops.repository.plausible import Size
+from dbops.repository.plausible import Full
 from dbops.targets import Model
+
+GAP_SECONDS = 20.0
+"""Less between two backups is not called a gap: a log ends with the last beat, not with a tick."""
 
 
 class Entry(Model):
@@ -56,21 +60,46 @@ def without_logs(found: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in found if entry.manifest.kind != "log"]
 
 
-def fulls(found: Sequence[Entry]) -> list[Size]:
-    """Return the full backups, and how much data each holds."""
-    whole = [entry.manifest for entry in found if entry.manifest.kind == "full"]
-    return [Size(manifest.backup_id, manifest.bytes_read) for manifest in whole]
+def fulls(found: Sequence[Entry]) -> list[Full]:
+    """Return the full backups, and what retention asks of each."""
+    return [full(entry.manifest) for entry in found if entry.manifest.kind == "full"]
+
+
+def full(manifest: Manifest) -> Full:
+    """Return what retention asks of a full backup."""
+    return Full(
+        manifest.backup_id,
+        manifest.bytes_read,
+        manifest.accepted,
+        stop=manifest.stop,
+        automatic=manifest.automatic,
+    )
 
 
 def window(found: Sequence[Entry]) -> RecoveryWindow | None:
-    """Return from when (the oldest backup's stop) until when (the newest log's) restores can go."""
+    """Return from when (the oldest backup's stop) until when (the newest log's) restores can go.
+
+    A gap is where the log that goes on from one backup ends before the next one.
+    """
     backups = without_logs(found)
     if not backups:
         return None
+    gaps = []
+    for former, later in pairwise(backups):
+        end, begin = reach(found, former), later.manifest.stop
+        if (begin - end).total_seconds() > GAP_SECONDS:
+            gaps.append((end, begin))
     return RecoveryWindow(
         oldest=min(entry.manifest.stop for entry in backups),
         newest=max(entry.manifest.stop for entry in found),
+        gaps=tuple(gaps),
     )
+
+
+def reach(found: Sequence[Entry], entry: Entry) -> datetime:
+    """Return the newest time that a restore of ``entry`` can go to."""
+    log = log_of(found, entry)
+    return max(entry.manifest.stop, log.manifest.stop) if log else entry.manifest.stop
 
 
 def choose(found: Sequence[Entry], backup_id: str | None) -> Entry:

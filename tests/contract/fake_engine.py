@@ -84,13 +84,16 @@ def catalogue(target: Target) -> Catalogue:
         Backup("B1", "full", NOON, LATER, 4096, 1024, None, True, False, manifest),
         Backup("B2", "incremental", NOON, LATER, 10, 5, "B1", True, False),
     )
-    return Catalogue(backups, RecoveryWindow(NOON, LATER))
+    gaps = ((NOON, LATER),) * int(target.options.get("gaps", 0))
+    doubt = "It is small." if target.options.get("broken") else None
+    return Catalogue(backups, RecoveryWindow(NOON, LATER, gaps), doubt)
 
 
 def take_backup(target: Target, request: BackupRequest, progress: Progress) -> Manifest:
     progress("copying")
     taken = tuple(fingerprint(target, progress)) if request.fingerprint else ()
-    return _manifest(target, request.kind, taken)
+    asked = {"automatic": request.automatic, "accepted": request.accepted}
+    return _manifest(target, request.kind, taken).model_copy(update=asked)
 
 
 def verify(target: Target, progress: Progress) -> VerifyResult:

@@ -104,16 +104,23 @@ class Fake:
 
     target: Target
     keep_full: int = 2
+    period_seconds: float = 60.0
     content: str = "0123456789"
     clock: datetime = fake_engine.NOON
     told: list[str] = field(default_factory=list)
     repo: InMemory = field(default_factory=lambda: InMemory("nowhere", Path("none")))
 
     @property
+    def options(self) -> SimpleNamespace:
+        """What the store reads of a target: a full backup a minute, as the clock goes."""
+        seconds = {"full": self.period_seconds}
+        return SimpleNamespace(keep_full=self.keep_full, schedule_interval_seconds=seconds)
+
+    @property
     def answers(self) -> Copying[Source]:
         """Answers that are all good, of an engine whose log runs on."""
         return Copying(
-            store=Shelf(lambda target: SimpleNamespace(keep_full=self.keep_full), self.repo),
+            store=Shelf(lambda target: self.options, self.repo),
             kinds=("full", "incremental"),
             source=lambda newest, progress: Source(newest.manifest.member if newest else "db1"),
             builds_on=lambda source, found: found[-1] if found else "there is none",

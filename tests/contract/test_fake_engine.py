@@ -163,3 +163,30 @@ def test_fingerprint_compares(write_target: WriteTarget, tmp_path: Path, capsys:
     write_target(options={"rows": 8})
     assert run(f"fingerprint --compare {file}") == 6
     assert "1 places" in capsys.readouterr().err
+
+
+def test_what_a_person_says_of_a_backup_is_in_its_manifest(
+    write_target: WriteTarget, capsys: Capture
+) -> None:
+    write_target()
+    assert run("backup take --accept-smaller --automatic --json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["accepted"], said["automatic"]) == (True, True)
+    assert run("backup take --json") == 0
+    assert json.loads(capsys.readouterr().out).keys().isdisjoint({"accepted", "automatic"})
+    for option in ("--accept-smaller", "--automatic"):
+        assert run(f"backup take --type log {option}") == 2
+        assert f"{option} goes with full backups only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("gaps", "words"), [(1, ""), (9, ", nor in 4 older gaps")])
+def test_the_list_names_gaps_and_doubts(
+    write_target: WriteTarget, capsys: Capture, gaps: int, words: str
+) -> None:
+    write_target(options={"gaps": gaps, "broken": True})
+    assert run("backup list") == 0
+    told = capsys.readouterr().out
+    assert "Can be restored to any time from" in told
+    gap = "2026-05-01 12:00:00Z and 2026-05-01 12:05:00Z"
+    assert f", but not between {', '.join([gap] * min(gaps, 5))}{words}." in told
+    assert "It is small." in told

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,12 +21,15 @@ from dbops.errors import (
     CommandFailed,
     ConfigError,
     DbopsError,
+    Refused,
     Unreachable,
     VerificationFailed,
 )
 from dbops.manifest import Kind, Manifest
 from dbops.repository import catalogue
+from dbops.repository.retention import MOST_AUTOMATIC
 from dbops.repository.routes import Entry
+from dbops.runner import run
 from dbops.targets import Target
 from tests.conftest import WriteTarget
 from tests.contract.fake_store import Fake, Source
@@ -48,9 +51,13 @@ def fake(target: Target) -> Fake:
 
 
 def take(
-    fake: Fake, answers: Answers | None = None, kind: Kind = "full", fingerprint: bool = True
+    fake: Fake,
+    answers: Answers | None = None,
+    kind: Kind = "full",
+    fingerprint: bool = True,
+    **asked: bool,
 ) -> Manifest:
-    request = BackupRequest(kind, fingerprint)
+    request = BackupRequest(kind, fingerprint, **asked)
     return frame.take(fake.target, request, fake.told.append, answers or fake.answers)
 
 
@@ -202,8 +209,67 @@ def test_a_suspiciously_small_backup_is_listed_and_space_that_is_due_is_given_ba
     assert last(fake)[0] == 0
     assert fake.repo.done[-1] == "prune"
     assert fake.told[-1] == f"tidy {listed(fake)[-1][0]}"
+    for _ in range(3):
+        with pytest.raises(VerificationFailed, match=rf"half of the 10 of {listed(fake)[1][0]}"):
+            take(fake)
+    assert len(listed(fake)) == 6, "a suspect one is no measure, and lets nothing go"
+    fake.content = "0123456789"
     take(fake)
     assert last(fake) == (1, "")
+    assert len(listed(fake)) == 6, "the first good one went"
+
+
+def test_a_suspect_backup_is_said_until_a_person_accepts_it(fake: Fake) -> None:
+    take(fake)
+    fake.content = "0123"
+    with pytest.raises(VerificationFailed, match="--accept-smaller"):
+        take(fake)
+    assert "holds 4 bytes" in status.read(fake.target)["catalogue"]["doubt"]
+    with pytest.raises(Refused, match="Nothing expires until"):
+        fake.answers.store.plan_expire(fake.target, None)
+    take(fake, kind="incremental")
+    assert "holds 4 bytes" in status.read(fake.target)["catalogue"]["doubt"]
+    assert take(fake, accepted=True).accepted
+    assert status.read(fake.target)["catalogue"]["doubt"] is None
+    take(fake)
+    assert last(fake) == (1, "")
+
+
+def test_an_automatic_backup_displaces_none_that_was_asked_for(fake: Fake) -> None:
+    taken = [take(fake).backup_id for _ in range(2)]
+    automatic = [take(fake, automatic=True) for _ in range(9)]
+    assert all(one.automatic for one in automatic)
+    left = [name for name, _ in listed(fake)]
+    assert left[:2] == taken
+    assert len(left) == 2 + MOST_AUTOMATIC
+    assert left[-1] == automatic[-1].backup_id
+    newest = [take(fake).backup_id for _ in range(2)]
+    assert [name for name, _ in listed(fake)] == newest
+
+
+def test_an_automatic_backup_that_is_suspect_lets_what_asked_for_it_go_on(fake: Fake) -> None:
+    take(fake)
+    fake.content = "0123"
+    take(fake, automatic=True)
+    assert last(fake) == (1, "")
+    assert any("holds 4 bytes of data, less than half" in one for one in fake.told)
+    assert "holds 4 bytes" in status.read(fake.target)["catalogue"]["doubt"]
+
+
+def test_backups_by_hand_within_a_period_count_once(fake: Fake) -> None:
+    fake.period_seconds = 600.0
+    first = take(fake)
+    fake.clock += timedelta(seconds=600)
+    taken = [first, *(take(fake) for _ in range(4))]
+    assert [name for name, _ in listed(fake)] == [one.backup_id for one in taken]
+
+
+def test_what_is_left_after_expiry_is_written_down(fake: Fake) -> None:
+    first, second = take(fake), take(fake)
+    oldest = status.read(fake.target)["catalogue"]["oldest"]
+    assert oldest == first.stop.isoformat()
+    run(fake.answers.store.plan_expire(fake.target, first.backup_id))
+    assert status.read(fake.target)["catalogue"]["oldest"] == second.stop.isoformat()
 
 
 def test_an_increment_may_be_as_small_as_it_likes(fake: Fake) -> None:

@@ -97,6 +97,7 @@ def test_a_sound_host_has_all_its_lines(make: Callable[[str], Target]) -> None:
         "repository is encrypted",
         "no backup holds damaged pages",
         "minimum redundancy",
+        "newest full backup is as large as before",
         "full backup is not late",
         "archived log has no hole",
         "newest stored log is fresh",
@@ -106,6 +107,15 @@ def test_a_sound_host_has_all_its_lines(make: Callable[[str], Target]) -> None:
     drill = list(found(make("drill")))
     assert drill[0] == "version"
     assert drill[-1] == "newest backup has a fingerprint"
+
+
+def test_a_doubt_about_the_newest_backup_is_a_red_line(make: Callable[[str], Target]) -> None:
+    target = make("repository")
+    answers = fake_answers.inspection(target)
+    doubted = replace(answers, catalogue=lambda: replace(answers.catalogue(), doubt="It is small."))
+    line = found(target, doubted)["newest full backup is as large as before"]
+    assert (line.ok, line.detail) == (False, "It is small.")
+    assert "--accept-smaller" in line.hint
 
 
 @pytest.mark.parametrize(("part", "name", "line"), FAILING)

@@ -22,11 +22,13 @@ from dbops.repository import catalogue as stored
 from dbops.repository import expiry, routes
 from dbops.repository.catalogue import add, entries
 from dbops.repository.restic import Repository
+from dbops.repository.retention import Policy
 from dbops.repository.routes import Entry, new_id
 from dbops.targets import Objectives, Target
 
 pytestmark = pytest.mark.integration
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+ONE = Policy(1)
 
 
 @pytest.fixture
@@ -154,7 +156,7 @@ def test_verify_names_the_backup_that_a_flipped_byte_hits(target: Target, repo: 
 
 def expire(target: Target, repo: Repository, progress: Progress) -> None:
     """Let retention act as it does after a backup, one full backup being kept."""
-    forgotten = expiry.add(target, repo, (), 1, progress)
+    forgotten = expiry.add(target, repo, (), ONE, progress)
     expiry.give_back(target, repo, forgotten, progress)
 
 
@@ -218,14 +220,14 @@ def test_expiry_takes_the_chain_and_never_the_last_verified(
     assert "would leave no verified backup" in " ".join(said)
     assert len(entries(repo)) == 4
     with pytest.raises(Refused, match="no verified"):
-        expiry.plan(target, repo, old.backup_id, 1)
+        expiry.plan(target, repo, old.backup_id, ONE)
     with pytest.raises(ConfigError, match="No backup 'x'"):
-        expiry.plan(target, repo, "x", 1)
+        expiry.plan(target, repo, "x", ONE)
     assert verify(target, repo) == ()
     expire(target, repo, said.append)
     assert [e.manifest for e in entries(repo)] == [new]
     with pytest.raises(Refused, match="no full backup"):
-        expiry.plan(target, repo, new.backup_id, 1)
+        expiry.plan(target, repo, new.backup_id, ONE)
     assert verify(target, repo) == ()
     held = {path for snapshot in repo.snapshots() for path in snapshot.paths}
     assert held == {"/full", f"/{stored.FILE}"}

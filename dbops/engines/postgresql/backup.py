@@ -75,7 +75,8 @@ def _take(
     label = _run(opts, (f"--type={_TYPES[request.kind]}", "--no-expire-auto", *flags), progress)
     stored = catalogue.choose(pgbackrest.info(opts), label)
     _whole(stored)
-    manifest = _manifest(target, before, stored, member)
+    asked = {"automatic": request.automatic, "accepted": request.accepted}
+    manifest = _manifest(target, before, stored, member).model_copy(update=asked)
     file = catalogue.manifest_path(opts, label)
     if request.fingerprint:
         try:
@@ -89,7 +90,8 @@ def _take(
         manifest = manifest.model_copy(update={"fingerprints": found})
     files.write(file, manifest.model_dump_json(indent=1), shared=True)
     try:
-        plausible.require_size(Size(label, stored.size), retention.fulls(before))
+        size = Size(label, stored.size, request.accepted)
+        plausible.require_size(size, retention.fulls(target, opts, before))
     except VerificationFailed:
         retention.note_catalogue(target)
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.pgbackrest import Stanza, StoredBackup
 from dbops.errors import CommandFailed, ConfigError
 from dbops.manifest import Kind, Manifest
+from dbops.repository import plausible
+from dbops.repository.plausible import Full
 from dbops.runner import capture
 from dbops.targets import Target
 
@@ -34,7 +37,22 @@ def catalogue(target: Target) -> Catalogue:
 def read(target: Target, opts: Options, stanza: Stanza) -> Catalogue:
     """Return the catalogue that ``stanza`` stands for."""
     backups = tuple(_backup(target, opts, stanza, stored) for stored in stanza.backups)
-    return Catalogue(backups=backups, window=_window(opts, stanza))
+    return Catalogue(backups, _window(opts, stanza), plausible.doubt(fulls(stanza, backups)))
+
+
+def fulls(stanza: Stanza, backups: Sequence[Backup]) -> list[Full]:
+    """Return the whole full backups of a stanza, and what retention asks of each."""
+    return [
+        Full(
+            stored.label,
+            stored.size,
+            backup.manifest is not None and backup.manifest.accepted,
+            stop=stored.stop,
+            automatic=backup.manifest is not None and backup.manifest.automatic,
+        )
+        for stored, backup in zip(stanza.backups, backups, strict=True)
+        if stored.kind == "full" and not stored.error
+    ]
 
 
 def _backup(target: Target, opts: Options, stanza: Stanza, stored: StoredBackup) -> Backup:

@@ -10,8 +10,9 @@ from dbops.engines.postgresql.pgbackrest import Archive, Stanza, StoredBackup
 from dbops.errors import DbopsError, Refused
 from dbops.lock import hold
 from dbops.repository import plausible
-from dbops.repository.plausible import Size
-from dbops.runner import Plan
+from dbops.repository.plausible import Full
+from dbops.repository.retention import DAY_SECONDS, Policy, oldest_kept
+from dbops.runner import Action, Plan
 from dbops.targets import Target
 
 
@@ -86,15 +87,16 @@ def sound_backups(stanza: Stanza, problems: tuple[str, ...]) -> list[str]:
 def plan_expire(target: Target, backup_id: str | None) -> Plan:
     """Return the steps that expire one backup and what builds upon it, or what retention lets go.
 
-    Raises Refused when that would leave no full backup, or none that was verified, and when
-    retention would keep a suspiciously small one in place of a good one.
+    Raises Refused when that would leave no full backup, or none that was verified, and of retention
+    while the newest full backup is suspiciously small.
     """
     options.require_part(target, "repository")
     opts = options.read(target)
     stanza = pgbackrest.info(opts)
     if backup_id is None:
-        _keep_good(target, stanza, _retention_would_expire(opts, stanza))
-        return (pgbackrest.command(opts, "expire", timeout_seconds=3600),)
+        flags = _flags(_retained(target, opts, stanza))
+        retained = pgbackrest.command(opts, "expire", *flags, timeout_seconds=3600)
+        return (retained, _noted(target))
     chosen = catalogue.choose(stanza, backup_id)
     going = {b.label for b in stanza.backups if chosen.label in (b.label, *b.references)}
     _keep_one(target, stanza, going)
@@ -105,7 +107,11 @@ def plan_expire(target: Target, backup_id: str | None) -> Plan:
     command = pgbackrest.command(
         opts, "expire", f"--set={chosen.label}", keep, timeout_seconds=3600
     )
-    return (command,)
+    return (command, _noted(target))
+
+
+def _noted(target: Target) -> Action:
+    return Action("write down what is left", lambda: note_catalogue(target))
 
 
 def _keep_one(target: Target, stanza: Stanza, going: set[str]) -> None:
@@ -123,24 +129,9 @@ def _keep_one(target: Target, stanza: Stanza, going: set[str]) -> None:
         )
 
 
-def _keep_good(target: Target, stanza: Stanza, going: set[str]) -> None:
-    """As :func:`_keep_one`; Refused, too, while a suspect full backup takes the place of another.
-
-    pgBackRest counts every full backup. A suspect one does not count here: it goes, and all before
-    it, when there are as many newer ones as are to be kept.
-    """
-    _keep_one(target, stanza, going)
-    staying = sorted(plausible.suspects(fulls(stanza)) - going)
-    if going and staying:
-        raise Refused(
-            f"{', '.join(sorted(going))} would go and {staying[-1]} stay, which is suspiciously "
-            "small: name a backup to expire."
-        )
-
-
-def fulls(stanza: Stanza) -> list[Size]:
-    """Return the whole full backups of a stanza, and how much data each holds."""
-    return [Size(backup.label, backup.size) for backup in stanza.backups if _whole(backup)]
+def fulls(target: Target, opts: Options, stanza: Stanza) -> list[Full]:
+    """Return the whole full backups of a stanza, and what retention asks of each."""
+    return catalogue.fulls(stanza, catalogue.read(target, opts, stanza).backups)
 
 
 def _whole(backup: StoredBackup) -> bool:
@@ -156,15 +147,41 @@ def _retention_would_expire(opts: Options, stanza: Stanza) -> set[str]:
     return {b.label for b in stanza.backups if b.label in named or named.intersection(b.references)}
 
 
+def _retained(target: Target, opts: Options, stanza: Stanza) -> int:
+    """Return how many full backups pgBackRest is to keep, counting all that there are.
+
+    pgBackRest counts every one; here those count that :mod:`dbops.repository.retention` counts, so
+    what has to stay for them is counted, too. How many is declared to pgBackRest: when it would let
+    any go, as many as it leaves. Raises Refused when nothing may go.
+    """
+    every = [backup.label for backup in stanza.backups if backup.kind == "full"]
+    here = fulls(target, opts, stanza)
+    words = plausible.doubt(here)
+    if words is not None:
+        raise Refused(words)
+    keep = len(set(every) - _retention_would_expire(opts, stanza))
+    period = opts.schedule_interval_seconds.get("full") or DAY_SECONDS
+    oldest = oldest_kept(here, Policy(keep, period))
+    old = every[: every.index(oldest)] if oldest else []
+    _keep_one(
+        target, stanza, {b.label for b in stanza.backups if {b.label, *b.references} & {*old}}
+    )
+    return len(every) - len(old)
+
+
+def _flags(retained: int) -> tuple[str, ...]:
+    return "--repo1-retention-full-type=count", f"--repo1-retention-full={max(1, retained)}"
+
+
 def expire_after_backup(target: Target, opts: Options, progress: Progress) -> None:
     """Let retention act now that a new backup is complete, unless no verified one would stay."""
     stanza = pgbackrest.info(opts)
     try:
-        _keep_good(target, stanza, _retention_would_expire(opts, stanza))
+        flags = _flags(_retained(target, opts, stanza))
     except Refused as refusal:
         progress(f"nothing expired: {refusal}")
         return
-    pgbackrest.ask(opts, "expire", timeout_seconds=3600)
+    pgbackrest.ask(opts, "expire", *flags, timeout_seconds=3600)
 
 
 def note_catalogue(target: Target) -> None:

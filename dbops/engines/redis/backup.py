@@ -106,7 +106,7 @@ def _begun_anew(
         with lock.hold(target, "backup"):
             progress("the replica has a new base of its own: a full backup starts the log anew")
             full = copying(target, opts, for_log=True)
-            take(target, BackupRequest("full"), progress, full)
+            take(target, BackupRequest("full", automatic=True), progress, full)
     except Busy:
         found, end = stored.entries(repo), time.monotonic() + _NOTED_SECONDS
         while (begun := shipping.since(opts, found)) is None:

@@ -161,6 +161,8 @@ def _manifest(
             "tool_version": repo.version(),
             "dbops_version": dbops.__version__,
             "fingerprints": (),
+            "automatic": False,
+            "accepted": False,
         }
     )
 

@@ -79,6 +79,7 @@ class Site:
             "binlog_dir": str(self.binlog),
             "backup_file": str(self.folder / "b.cnf"),
             "binlog_file": str(self.folder / "l.cnf"),
+            "keep_full": 2,
             **more,
         }
         found = Target(
@@ -115,9 +116,10 @@ class Site:
     def beat(self) -> None:
         self.member.run("REPLACE INTO dbops.heartbeat VALUES (1, 'm1', UTC_TIMESTAMP(6), 1)")
 
-    def take(self, kind: Kind = "full") -> Manifest:
+    def take(self, kind: Kind = "full", automatic: bool = False) -> Manifest:
         assert ENGINE.take_backup is not None
-        return ENGINE.take_backup(self.repository, BackupRequest(kind), lambda text: None)
+        request = BackupRequest(kind, automatic=automatic)
+        return ENGINE.take_backup(self.repository, request, lambda text: None)
 
     @contextmanager
     def following(self) -> Iterator[subprocess.Popen[str]]:

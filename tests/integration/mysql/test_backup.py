@@ -120,6 +120,32 @@ def test_a_time_before_a_mistake_is_restored(site: Site) -> None:
         site.restore(time=datetime.now(UTC) + timedelta(hours=1))
 
 
+def test_restores_in_a_row_each_reach_their_moment(site: Site) -> None:
+    """Twice too late, with the full backup that the play takes after each; then the right one."""
+    known = []
+    with site.following():
+        first = site.take()
+        for _ in range(3):
+            site.member.run("DELETE FROM d.t ORDER BY id LIMIT 1")
+            content = fingerprint(site)
+            time.sleep(1.1)
+            known.append((datetime.now(UTC), content))
+            time.sleep(1.1)
+        site.beat()
+        time.sleep(1)
+        site.take("log")
+    for number in (2, 1, 0):
+        moment, content = known[number]
+        site.restore(time=moment)
+        assert compare(content, fingerprint(site)) == []
+        if number:
+            with site.following():
+                site.take(automatic=True)
+    held = catalogue.catalogue(backup_repository(site)).backups
+    fulls = [one.backup_id for one in held if one.kind == "full"]
+    assert (fulls[0], len(fulls)) == (first.backup_id, 3)
+
+
 def test_a_suspiciously_small_backup_is_listed_and_its_attempt_fails(site: Site) -> None:
     site.member.run(
         "SET SESSION sql_log_bin = 0",

@@ -49,6 +49,7 @@ class Site:
             "repo_path": str(folder / "repository" / "restic"),
             "repo_user": "root",
             "repo_password_file": str(password),
+            "keep_full": 2,
         }
         self.repo.init()
 
@@ -79,9 +80,11 @@ class Site:
         """The repository, to write."""
         return catalogue.open_(self.target(), self.options)
 
-    def take(self, kind: Kind = "full", fingerprint: bool = True) -> Manifest:
+    def take(
+        self, kind: Kind = "full", fingerprint: bool = True, accepted: bool = False
+    ) -> Manifest:
         """Take a backup."""
-        request = BackupRequest(kind=kind, fingerprint=fingerprint)
+        request = BackupRequest(kind=kind, fingerprint=fingerprint, accepted=accepted)
         return backup.take_backup(self.target(), request, lambda text: None)
 
     def settle(self) -> None:

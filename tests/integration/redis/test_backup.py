@@ -129,6 +129,7 @@ def test_the_first_log_backup_takes_a_full_one(site: Site) -> None:
 
 
 def test_a_new_copy_of_everything_starts_the_log_anew(site: Site) -> None:
+    site._options["keep_full"] = 1
     first = site.take()
     site.primary.run(("DEBUG", "CHANGE-REPL-ID"))
     site.replica.run(("REPLICAOF", "NO", "ONE"), ("DEBUG", "CHANGE-REPL-ID"))
@@ -137,9 +138,13 @@ def test_a_new_copy_of_everything_starts_the_log_anew(site: Site) -> None:
     wait(lambda: site.replica.info("persistence")["aof_rewrite_in_progress"] == "0", "a base")
     log = site.take("log")
     assert log.parent_id != first.backup_id
-    assert site.backups() == [first.backup_id, log.parent_id]
+    assert site.backups() == [first.backup_id, log.parent_id], "it pushes out none asked for"
+    automatic = [one.manifest.automatic for one in stored.entries(site.repo)]
+    assert automatic == [False, True]
     with site.restored() as connection:
         assert connection.ask("GET", "unseen") == b"1"
+    newest = site.take()
+    assert site.backups() == [newest.backup_id]
 
 
 def test_what_only_the_replica_has_is_stored_when_the_primary_is_gone(site: Site) -> None:
@@ -346,8 +351,12 @@ def test_data_that_vanished_are_told_of(site: Site) -> None:
     assert noted["catalogue"]["newest_backup"] == site.backups()[-1]
     assert noted["prune"]["last_success"] > "2020-01-02", "space that is due is given back"
     assert [path.name for path in (site.folder / "stage").iterdir()] == site.backups()[-1:]
-    site.take()
-    assert status.read(site.target())["kinds"]["full"]["last_result"] == 1
+    with pytest.raises(VerificationFailed, match="say that the data did shrink"):
+        site.take(fingerprint=False)
+    assert len(site.backups()) == 3, "nothing expires, and a suspect one is no measure"
+    site.take(accepted=True)
+    noted = status.read(site.target())
+    assert (noted["kinds"]["full"]["last_result"], noted["catalogue"]["doubt"]) == (1, None)
     assert len(list((site.folder / "stage").iterdir())) == 1
 
 

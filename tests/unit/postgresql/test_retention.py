@@ -14,6 +14,7 @@ from dbops.engines.postgresql import catalogue, options, pgbackrest, retention
 from dbops.errors import ConfigError, Refused
 from dbops.manifest import Manifest
 from dbops.runner import describe
+from dbops.targets import Target
 from tests.unit.postgresql import made
 from tests.unit.postgresql.test_pgbackrest import SOUND
 
@@ -95,8 +96,9 @@ def test_a_backup_that_builds_on_a_bad_one_is_not_sound() -> None:
 
 
 def test_a_backup_is_expired_by_its_id(tmp_path: Path, repository: made.Repository) -> None:
-    (step,) = describe(retention.plan_expire(made.target(tmp_path), made.FULL))
+    step, note = describe(retention.plan_expire(made.target(tmp_path), made.FULL))
     assert f"expire --set={made.FULL} --repo1-retention-archive=" in step
+    assert note == "write down what is left"
 
 
 @pytest.mark.parametrize(
@@ -143,30 +145,68 @@ def _fulls(*sizes: int) -> tuple[str, list[str]]:
     return made.info(*stored), labels
 
 
-def test_a_suspect_backup_pushes_out_no_good_one(
+def _would_go(labels: list[str]) -> str:
+    """Return what a trial of pgBackRest's own retention says."""
+    return "".join(f"P00   INFO: repo1: expire full backup {one}\n" for one in labels)
+
+
+def _scheduled(tmp_path: Path, days: int = 1) -> Target:
+    """Return the target of a cluster with a full backup every so many days."""
+    return made.target(tmp_path, schedule_interval_seconds={"full": days * made.DAY})
+
+
+def test_nothing_expires_while_the_newest_is_suspect(
     tmp_path: Path, repository: made.Repository
 ) -> None:
-    target = made.target(tmp_path)
-    repository.info_text, labels = _fulls(1000, 1000, 400, 400)
-    going = "".join(f"P00   INFO: repo1: expire full backup {one}\n" for one in labels[:2])
-    repository.expire_text = going
-    with pytest.raises(Refused, match=f"{labels[2]} stay, which is suspiciously small"):
+    target = _scheduled(tmp_path)
+    repository.info_text, labels = _fulls(1000, 1000, 400, 400, 410)
+    repository.expire_text = _would_go(labels[:3])
+    with pytest.raises(Refused, match=f"half of the 1000 of {labels[1]}"):
         retention.plan_expire(target, None)
     told: list[str] = []
     retention.expire_after_backup(target, options.read(target), told.append)
-    assert labels[2] in told[0]
-    assert ("expire",) not in repository.asked, "nothing was let go"
+    assert f"half of the 1000 of {labels[1]}" in told[0]
+    assert "expire" not in {one[0] for one in repository.asked}, "nothing was let go"
+    found = catalogue.catalogue(target)
+    assert found.doubt is not None
+    assert labels[4] in found.doubt
 
 
-def test_a_suspect_backup_goes_when_enough_newer_ones_are_there(
-    tmp_path: Path, repository: made.Repository
+def _accept(target: Target, label: str) -> None:
+    """Write the manifest of a backup that a person accepted."""
+    made_anew = manifest(label).model_copy(update={"accepted": True})
+    file = catalogue.manifest_path(options.read(target), label)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    files.write(file, made_anew.model_dump_json(), shared=True)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "days", "accepted", "retained"),
+    [
+        ((1000, 1000, 1000), 1, False, 2),
+        ((1000, 400, 1000), 1, False, 3),  # a suspect one does not count
+        ((1000, 1000, 400, 1000), 1, False, 3),
+        ((1000, 1000, 400), 1, True, 2),
+        ((1000, 1000, 1000, 1000), 7, False, 4),  # of one period: what came before it stays
+    ],
+)
+def test_retention_counts_what_counts(
+    tmp_path: Path,
+    repository: made.Repository,
+    sizes: tuple[int, ...],
+    days: int,
+    accepted: bool,
+    retained: int,
 ) -> None:
-    target = made.target(tmp_path)
-    repository.info_text, labels = _fulls(1000, 1000, 400, 400, 410)
-    going = "".join(f"P00   INFO: repo1: expire full backup {one}\n" for one in labels[:3])
-    repository.expire_text = going
+    """pgBackRest keeps two by its own count."""
+    target = _scheduled(tmp_path, days)
+    repository.info_text, labels = _fulls(*sizes)
+    repository.expire_text = _would_go(labels[:-2])
+    if accepted:
+        _accept(target, labels[-1])
     retention.expire_after_backup(target, options.read(target), lambda words: None)
-    assert repository.asked[-1] == ("expire",)
+    assert repository.asked[-1][:1] == ("expire",)
+    assert f"--repo1-retention-full={retained}" in repository.asked[-1]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])

@@ -9,15 +9,24 @@ import pytest
 
 from dbops.errors import ConfigError, Refused
 from dbops.manifest import Kind, Manifest
-from dbops.repository import catalogue, expiry, routes
+from dbops.repository import catalogue, expiry, plausible, routes
 from dbops.repository.catalogue import Document
 from dbops.repository.restic_output import Listing, Snapshot
+from dbops.repository.retention import Policy
 from dbops.repository.routes import Entry, new_id
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+HOUR = 3600.0
 
 
-def entry(kind: Kind, hours: float, parent_id: str | None = None, size: int = 1) -> Entry:
+def entry(
+    kind: Kind,
+    hours: float,
+    parent_id: str | None = None,
+    size: int = 1,
+    automatic: bool = False,
+    accepted: bool = False,
+) -> Entry:
     stop = NOON + timedelta(hours=hours)
     made = Manifest(
         engine="mysql",
@@ -37,6 +46,8 @@ def entry(kind: Kind, hours: float, parent_id: str | None = None, size: int = 1)
         tool="restic",
         tool_version="0.14.0",
         dbops_version="0",
+        automatic=automatic,
+        accepted=accepted,
     )
     return Entry(manifest=made, snapshots={"a": made.backup_id.rjust(64, "0")})
 
@@ -62,7 +73,7 @@ def whole(found: list[Entry]) -> bool:
 @pytest.mark.parametrize("seed", range(300))
 def test_retention_keeps_whole_chains_of_the_newest(seed: int) -> None:
     found, keep = history(seed), random.Random(seed).randrange(0, 4)
-    leaving = expiry.retention(found, keep)
+    leaving = expiry.retention(found, Policy(keep, HOUR)).every
     staying = [e for e in found if e.backup_id not in leaving]
     fulls = [e for e in found if e.manifest.kind == "full"]
     assert [e for e in staying if e.manifest.kind == "full"] == fulls[-max(1, keep) :]
@@ -76,11 +87,16 @@ def test_retention_keeps_whole_chains_of_the_newest(seed: int) -> None:
     ("sizes", "keep", "going"),
     [
         ([100, 100, 40], 2, 0),  # the small one is suspect and takes no good one's place
-        ([100, 100, 40, 40], 2, 1),  # the next of its size is not
-        ([100, 100, 40, 40, 40], 2, 3),
+        ([100, 100, 40, 40], 2, 0),  # so is the next, however many there are
+        ([100, 100, 40, 40, 40, 40], 2, 0),
         ([100, 40], 1, 0),
-        ([100, 40, 40], 1, 2),
         ([100, 40, 15], 1, 0),
+        (
+            [100, 100, 40, 100],
+            2,
+            1,
+        ),  # one that is large again ends it; the small one does not count
+        ([100, 40, 100], 1, 2),
         ([100, 50], 1, 1),
     ],
 )
@@ -89,9 +105,24 @@ def test_a_suspect_full_backup_pushes_out_no_good_one(
 ) -> None:
     found = [entry("full", hours, size=size) for hours, size in enumerate(sizes)]
     upon = entry("incremental", len(sizes), found[0].backup_id)
-    leaving = expiry.retention([*found, upon], keep)
+    leaving = expiry.retention([*found, upon], Policy(keep, HOUR)).every
     gone = [one.backup_id for one in found[:going]] + ([upon.backup_id] if going else [])
     assert leaving == set(gone)
+
+
+def test_what_a_person_accepted_is_the_measure_and_counts() -> None:
+    found = [entry("full", hours, size=size) for hours, size in enumerate([100, 100, 40])]
+    accepted = entry("full", 3, size=40, accepted=True)
+    assert plausible.doubt(routes.fulls(found)) is not None
+    assert plausible.doubt(routes.fulls([*found, accepted])) is None
+    after = [*found, accepted, entry("full", 4, size=39)]
+    assert plausible.doubt(routes.fulls(after)) is None
+    gone = expiry.retention(after, Policy(2, HOUR)).every
+    assert gone == {one.backup_id for one in found}
+    smaller = [*after, entry("full", 5, size=15)]
+    words = plausible.doubt(routes.fulls(smaller))
+    assert words is not None
+    assert f"half of the 39 of {after[-1].backup_id}" in words
 
 
 @pytest.mark.parametrize("seed", range(300))
