@@ -150,6 +150,18 @@ def _declares(task: Task) -> bool:
 
 
 @each_role
+def test_what_a_play_backs_up_displaces_nothing(role: str) -> None:
+    """Only the schedule's unit and a person ask for a full backup that retention counts."""
+    wrong = []
+    for task in tasks(role):
+        given = task.arguments if isinstance(task.arguments, dict) else {}
+        words = given.get("argv", ()) if task.module == "command" else ()
+        if {"backup", "take", "full"} <= set(words) and "--automatic" not in words:
+            wrong.append(task.where)
+    assert not wrong, "give --automatic:\n" + "\n".join(wrong)
+
+
+@each_role
 def test_every_task_has_a_name_and_loops_name_their_variable(role: str) -> None:
     wrong = []
     for task in tasks(role):
