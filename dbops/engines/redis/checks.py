@@ -51,6 +51,7 @@ def inspection(target: Target, opts: Options) -> Inspection[Connection]:
 def _more(target: Target, opts: Options) -> tuple[Group, ...]:
     if target.part == "member":
         return (
+            ("data", partial(checks_member.data, opts)),
             ("kernel", checks_member.kernel),
             ("Sentinels", partial(checks_member.sentinels, target, opts)),
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dbops.contract import Check
-from dbops.engines.redis import client, members, replication_metrics
+from dbops.engines.redis import aof, client, members, replication_metrics
 from dbops.engines.redis.client import Connection, text
 from dbops.engines.redis.controls.facts import CONTAINER
 from dbops.engines.redis.options import Options
@@ -96,6 +96,21 @@ def sentinels(target: Target, opts: Options) -> Iterator[Check]:
     votes = sum(one.startswith("=") for one in said.values())
     detail = f"{votes} of {len(opts.sentinels)} answer"
     yield Check("a failover could be agreed on", 2 * votes > len(opts.sentinels), detail, "mend it")
+
+
+def data(opts: Options) -> Iterator[Check]:
+    """Whether the files that a server which logs each write starts from are there."""
+    if opts.expected_settings.get("appendonly") != "yes":
+        return
+    manifest = opts.require_path("data_dir") / aof.FOLDER / f"{aof.NAME}.manifest"
+    try:
+        size = manifest.stat().st_size
+    except PermissionError:
+        return  # another account than root asks
+    except FileNotFoundError:
+        size = 0
+    hint = "it does not start as primary without them: let another member be it, or restore"
+    yield Check("data are on the disk", size > 0, str(manifest), hint)
 
 
 def kernel() -> Iterator[Check]:

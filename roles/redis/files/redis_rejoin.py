@@ -2,9 +2,10 @@
 
 A former primary that comes back would be a second one until the Sentinels have seen it; what it
 is sent in that time is lost. So it starts as a replica when enough Sentinels name another primary.
-The server of a cache comes back empty: it waits while the Sentinels still hold it for the primary
-of live replicas, which would empty themselves after it. Nothing is done when the Sentinels do not
-know the cluster (a new one, or one that is being restored) or too few answer.
+One that would come back empty (a cache, or a store whose data are gone) waits while the Sentinels
+still hold it for the primary of live replicas, which would empty themselves after it. A store that
+had data once never starts as an empty primary, whatever the Sentinels say. Nothing else is done
+when they do not know the cluster (a new one, or one that is being restored) or too few answer.
 
 Standard library only; this host may have no agent yet.
 """
@@ -97,18 +98,41 @@ def main() -> int:
         config = json.load(stream)
     votes, live = ask(config)
     (primary, count), *_ = votes.most_common(1) or [(("", ""), 0)]
-    if count < config["quorum"]:
-        remember(config["state_file"], remembered(config["state_file"]))
-        return 0
-    if primary != tuple(config["self"]):
-        remember(config["state_file"], primary)
-        print(f"starts as a replica of {primary[0]} port {primary[1]}")
-        return 0
-    if config["purpose"] == "cache" and live:
-        print("would come back empty before its replicas: waits for the failover", file=sys.stderr)
-        return 1
-    remember(config["state_file"], None)
+    decided = count >= config["quorum"]
+    if decided and primary == tuple(config["self"]):
+        follows = None
+    else:
+        follows = primary if decided else remembered(config["state_file"])
+    if follows is None:
+        why = empty(config, live if decided else 0)
+        if why:
+            print(why, file=sys.stderr)
+            return 1
+    elif decided:
+        print(f"starts as a replica of {follows[0]} port {follows[1]}")
+    remember(config["state_file"], follows)
     return 0
+
+
+def empty(config: dict[str, Any], live: int) -> str:
+    """Return why this member must not start as a primary now: it would be an empty one.
+
+    ``data_file`` is what a server with data has, None for one that keeps nothing on its disk.
+    ``begun_file`` is there since one that must have it has run for the first time.
+    """
+    if config["purpose"] != "cache" and "data_file" not in config:
+        return ""  # written by a version before this one
+    data_file, begun_file = config.get("data_file"), config.get("begun_file")
+    if data_file and os.path.isfile(data_file) and os.path.getsize(data_file):
+        return ""
+    if live:
+        return "would come back empty before its replicas: waits until another member is primary"
+    if begun_file and os.path.exists(begun_file):
+        return (
+            f"its data are gone ({data_file}), so it does not start as primary: let another member "
+            f"be it, or restore; to begin with nothing, remove {begun_file}"
+        )
+    return ""
 
 
 if __name__ == "__main__":
