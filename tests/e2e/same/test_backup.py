@@ -21,6 +21,7 @@ def test_of_two_backups_at_once_the_second_ends_with_status_8(whole: Site) -> No
 
 
 def test_a_full_and_a_log_backup_are_taken_under_load(site: Site, load: Load) -> None:
+    before = {one["backup_id"] for one in site.backups() if one["kind"] == "full"}
     with load.running():
         load.more(50)
         site.take("full")
@@ -34,6 +35,8 @@ def test_a_full_and_a_log_backup_are_taken_under_load(site: Site, load: Load) ->
     assert manifest["fingerprints"][0]["databases"]
     assert newest["encrypted"] is True
     assert listed["window"]["newest"] >= newest["stop"]
+    after = {one["backup_id"] for one in listed["backups"]}
+    assert before <= after, "one more within a period of the schedule displaces none"
     load.nothing_lost()
 
 
