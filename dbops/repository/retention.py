@@ -62,18 +62,19 @@ def superfluous(
 ) -> set[str]:
     """Return the automatic ones that are too many; those with the least log behind them go first.
 
-    ``spans`` are the seconds of log that go on from each, ``needed`` are not to go. While the
-    newest is suspect only suspect ones are thinned out.
+    ``spans`` are the seconds of log that go on from each, ``needed`` are not to go, nor are the
+    oldest and the newest of all. While the newest is suspect only suspect ones are thinned out.
     """
     suspect = plausible.suspects(fulls)
     doubtful = bool(fulls) and fulls[-1].backup_id in suspect
+    ends = (*fulls[:1], *fulls[-1:])
     going: set[str] = set()
     for automatic, stretch in groupby(fulls, key=lambda one: one.automatic):
         found = list(stretch) if automatic else []
         small = [one for one in found if one.backup_id in suspect]
         large = [one for one in found if one.backup_id not in suspect]
         for group in (small, [] if doubtful else large):
-            free = [o for o in group if o.backup_id not in needed and o != fulls[-1]]
+            free = [o for o in group if o.backup_id not in needed and o not in ends]
             free.sort(key=lambda one: (spans.get(one.backup_id, 0.0), one.stop))
             excess = max(0, len(group) - MOST_AUTOMATIC)
             going.update(one.backup_id for one in free[:excess])

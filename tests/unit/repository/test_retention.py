@@ -78,6 +78,17 @@ def test_a_crash_loop_costs_no_log_of_the_bases_before_it() -> None:
     assert its_log in left
 
 
+def test_the_first_of_all_stays_though_its_log_is_short() -> None:
+    """Before the schedule's first one, the history begins with one that the log began with."""
+    first = entry("full", 0, size=100, automatic=True)
+    others = [entry("full", 1 + number, size=100, automatic=True) for number in range(9)]
+    logs = [entry("log", 1.9 + number, one.backup_id) for number, one in enumerate(others)]
+    steps = sorted([first, *others, *logs], key=lambda one: one.manifest.stop)
+    left = played(steps, DAILY)
+    assert left[0] == first
+    assert len(ids(left)) == MOST_AUTOMATIC
+
+
 def test_a_crash_loop_that_lost_the_data_fills_no_disk_and_costs_no_history() -> None:
     before = [*daily(8), *crash(7 * DAY + 1)]
     loop = [one for number in range(100) for one in crash(7 * DAY + 2 + number / 60, size=1)]
