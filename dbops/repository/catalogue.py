@@ -34,7 +34,10 @@ FILE = "catalogue.json"
 _GENERATION = "generation-"
 _CONTENT = "content-"
 _LOCK_WAIT_SECONDS = 120.0
-READABLE_HOURS = 3
+READABLE_HOURS = 3.0
+READABLE_FULL_HOURS = 0.5
+"""How long what was superseded can be read: a log, which each minute's replaces, and a full backup,
+of which only a crash loop drops young ones, and then many."""
 FORGET_AT = 50
 
 
@@ -310,9 +313,14 @@ def _dropped(
 
 def _unread(dropped: Sequence[str], listing: Listing) -> list[str]:
     """Return those that no restore can be about to read: a log entry is superseded each minute."""
-    before = datetime.now(UTC) - timedelta(hours=READABLE_HOURS)
-    old = {s.snapshot_id for s in listing.snapshots if s.time < before}
+    now = datetime.now(UTC)
+    old = {s.snapshot_id for s in listing.snapshots if s.time < now - _readable(s)}
     return [snapshot_id for snapshot_id in dropped if snapshot_id in old]
+
+
+def _readable(snapshot: Snapshot) -> timedelta:
+    full = "full" in snapshot.tags  # as the frame of backups stores it
+    return timedelta(hours=READABLE_FULL_HOURS if full else READABLE_HOURS)
 
 
 def _write(repo: Repository, document: Document) -> None:

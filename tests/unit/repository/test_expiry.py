@@ -175,6 +175,19 @@ def test_only_old_snapshots_that_nothing_needs_are_orphans() -> None:
     assert expiry.orphans(unsure, [needed], listing, NOON) == []
 
 
+def test_a_full_backup_that_was_thinned_out_is_forgotten_soon() -> None:
+    now = datetime.now(UTC)
+    snapshots = tuple(
+        Snapshot(f"{number:064x}", now - timedelta(hours=hours), tags, ("/a",))
+        for number, (hours, tags) in enumerate(
+            [(0.4, ("full", "m")), (0.6, ("full", "m")), (2.9, ("log",)), (3.1, ("log",))]
+        )
+    )
+    dropped = [one.snapshot_id for one in snapshots]
+    found = catalogue._unread(dropped, Listing(snapshots, ()))
+    assert found == [dropped[1], dropped[3]]
+
+
 def test_what_lacks_a_snapshot_or_its_parent_is_not_listed() -> None:
     full = entry("full", 0)
     part = entry("incremental", 1, full.backup_id)
