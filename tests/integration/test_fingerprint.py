@@ -443,3 +443,61 @@ def test_a_change_in_a_table_that_is_copied_is_found(planted: Place) -> None:
         connection.execute("SET ROLE planter; UPDATE p.by_operator SET v = 99 WHERE v = 9")
     differences = compare(whole(before), whole(only(planted.take("primary"), "planted")))
     assert [(one.table, one.what) for one in differences] == [("p.by_operator", "content")]
+
+
+@pytest.fixture
+def ascii_place(place: Place) -> Iterator[Place]:
+    """A database without an encoding, with a name and a value that are text in none."""
+    with place.connect("primary", "postgres") as connection:
+        connection.execute(
+            "CREATE DATABASE legacy ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'"
+        )
+    with place.connect("primary", "legacy") as connection:
+        connection.execute("SET client_encoding = 'LATIN1'")
+        connection.execute("CREATE TABLE caf\xe9 AS SELECT 'na\xefve' AS v")
+        connection.execute(
+            "CREATE FUNCTION same(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1';"
+            "CREATE TABLE copied AS TABLE caf\xe9; CREATE INDEX ON copied (same(v));"
+            "CREATE ROLE legacy_owner; ALTER FUNCTION same OWNER TO legacy_owner"
+        )
+    yield place
+    with place.connect("primary", "postgres") as connection:
+        connection.execute("DROP DATABASE legacy WITH (FORCE)")
+        connection.execute("DROP ROLE legacy_owner")
+
+
+def test_a_database_without_an_encoding_is_read_like_any_other(ascii_place: Place) -> None:
+    before = only(ascii_place.take("primary"), "legacy")
+    rows = {table.name: table.rows for table in before.tables}
+    assert rows == {"public.caf\xe9": 1, "public.copied": 1}
+    with ascii_place.connect("primary", "legacy") as connection:
+        connection.execute("SET client_encoding = 'LATIN1'")
+        connection.execute("UPDATE caf\xe9 SET v = 'na\xeeve'; UPDATE copied SET v = 'na\xeeve'")
+    differences = compare(whole(before), whole(only(ascii_place.take("primary"), "legacy")))
+    assert [(one.table, one.what) for one in differences] == [
+        ("public.caf\xe9", "content"),
+        ("public.copied", "content"),
+    ]
+
+
+def test_each_column_of_the_widest_table_counts(place: Place) -> None:
+    columns = [f"c{number}" for number in range(1600)]
+    with place.connect("primary") as connection:
+        kinds = ", ".join(
+            f"{name} {'bigint' if n < 1000 else 'bool'}" for n, name in enumerate(columns)
+        )
+        connection.execute(f"CREATE TABLE wide ({kinds})".encode())
+        connection.execute("INSERT INTO wide (c0) VALUES (1)")
+    try:
+        seen = set()
+        for change in ("c0 = 1", "c0 = 2", "c700 = 1", "c999 = 4294967296", "c1599 = true"):
+            with place.connect("primary") as connection:
+                connection.execute(sql.SQL("UPDATE wide SET {}").format(sql.SQL(change)))
+            held = fingerprint.fingerprint_databases(
+                lambda name: place.connect("primary", name), ["app"]
+            )
+            seen.add(next(t.checksum for t in held[0].tables if t.name == "public.wide"))
+        assert len(seen) == 5
+    finally:
+        with place.connect("primary") as connection:
+            connection.execute("DROP TABLE wide")

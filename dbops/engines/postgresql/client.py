@@ -17,6 +17,8 @@ from dbops.errors import ConfigError, Unreachable
 Role = Literal["any", "primary", "standby", "prefer-standby"]
 Connection = psycopg.Connection[tuple[Any, ...]]
 CONNECT_TIMEOUT_SECONDS = 5
+ENCODING = "UTF8"
+"""What the server sends: from a database of SQL_ASCII the driver would return bytes, not text."""
 # An owner of a database or of a role may set these for every session; a connection's own outrank
 # those (config-setting.html). No name of ours may mean a user's function.
 _PINNED = {
@@ -49,6 +51,7 @@ def connect(
         "target_session_attrs": role,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "application_name": "dbops",
+        "client_encoding": ENCODING,
         "gssencmode": "disable",
     }
     if not replication:
@@ -79,6 +82,7 @@ def connect_socket(
         "user": user,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "application_name": "dbops",
+        "client_encoding": ENCODING,
         "options": _options(statement_timeout=0),
     }
     with acting_as(os_user):

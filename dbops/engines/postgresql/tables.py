@@ -72,6 +72,7 @@ SELECT indrelid::int8, '', pg_get_indexdef(indexrelid) FROM pg_index
 WHERE indrelid = ANY(%s) AND indisvalid
 ORDER BY 1, 2, 3"""
 
+_ROW_LIMIT = 1664  # entries of a ROW(), MaxTupleAttributeNumber in htup_details.h
 # Without a hash in any version: asking the server would leave an error in its log each time.
 _UNHASHED = {
     "json",
@@ -155,6 +156,9 @@ def begin(
     if snapshot is not None:
         connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
     connection.execute("; ".join(_SETTINGS))
+    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        # Names there may be any bytes; Latin-1 takes each of them for a character and back.
+        connection.execute("SET LOCAL client_encoding = 'LATIN1'")
     risky = unplanned.risky(connection)
     found = [Table(*row) for row in connection.execute(_TABLES).fetchall()]
     tables = [
@@ -241,13 +245,8 @@ def _sum(
     hashable: set[tuple[str, str]],
 ) -> tuple[int, str]:
     fields = [field for column in columns for field in _fields(column, hashable)]
-    row_hash = (
-        sql.SQL("hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(fields))
-        if fields
-        else sql.SQL("0::int8")
-    )
     query = sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM {} {} AS t").format(
-        row_hash, sql.SQL("ONLY" if table.kind == "r" else ""), table.identifier
+        _row_hash(fields), sql.SQL("ONLY" if table.kind == "r" else ""), table.identifier
     )
     try:
         if table.unplanned:
@@ -259,6 +258,23 @@ def _sum(
             f"the fingerprint: {reason(error)}."
         ) from None
     return int(row[0]), format(int(row[1]) % (1 << 128), "032x")
+
+
+def _row_hash(fields: Sequence[sql.Composable]) -> sql.Composable:
+    """Return a hash over all fields of a row, in as many parts as ROW() takes.
+
+    Each part begins with the hash of those before. That enters as a seed, which the hash of a NULL
+    passes over, so a constant comes first.
+    """
+    one = sql.SQL("hash_record_extended(ROW({}), {})")
+    if len(fields) <= _ROW_LIMIT:
+        listed = sql.SQL(", ").join(fields)
+        return one.format(listed, sql.SQL("0")) if fields else sql.SQL("0::int8")
+    found: sql.Composable = sql.SQL("0")
+    for first in range(0, len(fields), _ROW_LIMIT - 1):
+        part = (sql.SQL("0"), *fields[first : first + _ROW_LIMIT - 1])
+        found = one.format(sql.SQL(", ").join(part), found)
+    return found
 
 
 def _fields(column: _Column, hashable: set[tuple[str, str]]) -> list[sql.Composable]:

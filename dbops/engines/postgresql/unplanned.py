@@ -53,7 +53,10 @@ def total(connection: Connection, table: sql.Identifier, kind: str) -> tuple[int
     """
     rows, found = 0, 0
     if kind == "r":
-        query = sql.SQL("COPY {} TO STDOUT").format(table)
+        # As they are stored: no conversion can fail, and no checksum depends on who asks.
+        query = sql.SQL("COPY {} TO STDOUT (ENCODING {})").format(
+            table, sql.Literal(connection.info.parameter_status("server_encoding"))
+        )
         with connection.cursor() as cursor, cursor.copy(query) as lines:
             for line in lines:  # one row each: PQgetCopyData
                 rows += 1
