@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from dbops.engines.postgresql import client, fingerprint, tables, wal
+from dbops.engines.postgresql import client, fingerprint, omitted, tables, wal
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.options import Options
 from dbops.errors import CommandFailed
@@ -212,7 +212,7 @@ def test_one_change_is_found(place: Place, change: str, what: str) -> None:
     def connect(name: str) -> Connection:
         return place.connect("primary", name)
 
-    before, after = fingerprint.fingerprint_databases(connect, ["app", "copy"])
+    (before, after), _ = fingerprint.fingerprint_databases(connect, ["app", "copy"])
     found = compare(whole(before), whole(after))
     assert [difference.what for difference in found] == [what]
 
@@ -316,7 +316,7 @@ def content_at(place: Place, expected: Fingerprint) -> Fingerprint:
                 )
             )
         names = [database.database for database in expected.databases]
-        found = fingerprint.fingerprint_databases(
+        found, _ = fingerprint.fingerprint_databases(
             lambda name: place.connect("restored", name), names
         )
     finally:
@@ -367,10 +367,10 @@ def test_a_types_own_words_are_those_of_its_cast(
     def connect(name: str) -> Connection:
         return place.connect("primary", name)
 
-    now = fingerprint.fingerprint_databases(connect, ["kinds"])
+    now, _ = fingerprint.fingerprint_databases(connect, ["kinds"])
     cast = sql.SQL('{}::text COLLATE "C"')
     monkeypatch.setattr(tables, "_text", lambda value, column: cast.format(value))
-    assert fingerprint.fingerprint_databases(connect, ["kinds"]) == now
+    assert fingerprint.fingerprint_databases(connect, ["kinds"]) == (now, ())
     assert len(now[0].tables) == len(columns) + 1
     with place.connect("primary", "postgres") as connection:
         connection.execute("DROP DATABASE kinds WITH (FORCE)")
@@ -493,7 +493,7 @@ def test_each_column_of_the_widest_table_counts(place: Place) -> None:
         for change in ("c0 = 1", "c0 = 2", "c700 = 1", "c999 = 4294967296", "c1599 = true"):
             with place.connect("primary") as connection:
                 connection.execute(sql.SQL("UPDATE wide SET {}").format(sql.SQL(change)))
-            held = fingerprint.fingerprint_databases(
+            held, _ = fingerprint.fingerprint_databases(
                 lambda name: place.connect("primary", name), ["app"]
             )
             seen.add(next(t.checksum for t in held[0].tables if t.name == "public.wide"))
@@ -501,3 +501,134 @@ def test_each_column_of_the_widest_table_counts(place: Place) -> None:
     finally:
         with place.connect("primary") as connection:
             connection.execute("DROP TABLE wide")
+
+
+_LEFT_OUT = """
+CREATE TABLE kept AS SELECT g AS id FROM generate_series(1, 50) g;
+CREATE UNLOGGED TABLE gone AS TABLE kept;
+CREATE UNLOGGED SEQUENCE counter;
+CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER there FOREIGN DATA WRAPPER nowhere;
+CREATE FOREIGN TABLE far (id int) SERVER there;
+SELECT lo_from_bytea(77, 'abc');
+"""
+
+
+@pytest.fixture
+def beside(place: Place) -> Iterator[Place]:
+    """Two databases beside the users' own: a template, and one that takes no connections."""
+    with place.connect("primary", "postgres") as connection:
+        for name in ("pattern", "frozen"):
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            with place.connect("primary", name) as inside:
+                inside.execute(_LEFT_OUT)
+        connection.execute("ALTER DATABASE pattern IS_TEMPLATE true")
+        connection.execute("ALTER DATABASE frozen ALLOW_CONNECTIONS false")
+    yield place
+    with place.connect("primary", "postgres") as connection:
+        connection.execute("ALTER DATABASE pattern IS_TEMPLATE false")
+        connection.execute("DROP DATABASE pattern")
+        connection.execute("DROP DATABASE frozen")
+
+
+def caught_up(place: Place) -> None:
+    with place.connect("primary", "postgres") as connection:
+        row = connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchall()[0]
+    with place.connect("standby", "postgres") as connection:
+        wait(
+            lambda: (
+                connection.execute(
+                    "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", [row[0]]
+                ).fetchall()
+                == [(True,)]
+            )
+        )
+
+
+@pytest.mark.parametrize("way", ["standby", "primary"])
+def test_what_cannot_be_read_is_named_and_all_else_is_read(beside: Place, way: str) -> None:
+    caught_up(beside)
+    taken = beside.take(way)
+    rows = {table.name: table.rows for table in only(taken, "pattern").tables}
+    assert rows == {"pg_catalog.pg_largeobject": 1, "public.kept": 50}
+    left = {
+        (one.database, one.name, one.kind)
+        for part in taken
+        for one in part.omitted
+        if one.database in ("", "pattern")
+    }
+    assert left == {
+        ("", "frozen", "database"),
+        ("pattern", "public.far", "foreign table"),
+        ("pattern", "public.gone", "unlogged table"),
+        ("pattern", "public.counter", "unlogged sequence"),
+    }
+
+
+def test_a_change_of_a_large_object_is_found(beside: Place) -> None:
+    before = only(beside.take("primary"), "pattern")
+    with beside.connect("primary", "pattern") as connection:
+        connection.execute("SELECT lo_put(77, 0, 'x')")
+    differences = compare(whole(before), whole(only(beside.take("primary"), "pattern")))
+    assert [(one.table, one.what) for one in differences] == [
+        ("pg_catalog.pg_largeobject", "content")
+    ]
+
+
+def test_a_former_fingerprint_is_met_and_what_it_lacks_is_named(beside: Place) -> None:
+    def connect(name: str) -> Connection:
+        return beside.connect("primary", name)
+
+    former = tables.FORMER
+    with connect("postgres") as connection:
+        names = fingerprint.readable(connection, former)
+        left = omitted.of_cluster(connection, former)
+    assert {"app", "postgres"} <= set(names)
+    assert not {"pattern", "template1"} & set(names)
+    assert [one.name for one in left] == ["frozen", "pattern"]
+    (found,), more = fingerprint.fingerprint_databases(connect, ["pattern"], algorithm=former)
+    assert [table.name for table in found.tables] == ["public.kept"]
+    assert ("pg_catalog.pg_largeobject", "table of large objects") in {
+        (one.name, one.kind) for one in more
+    }
+
+
+_OWN_WAYS = {
+    "bytea_output": "escape",
+    "client_encoding": "LATIN1",
+    "datestyle": "SQL, DMY",
+    "extra_float_digits": "-8",
+    "idle_session_timeout": "1ms",
+    "intervalstyle": "sql_standard",
+    "quote_all_identifiers": "on",
+    "standard_conforming_strings": "off",
+    "timezone": "Asia/Kathmandu",
+    "xmloption": "document",
+}
+_TOLD = r"""
+CREATE TYPE told AS (f float8, b bytea, t timestamptz, i interval, j json);
+CREATE TABLE own_ways AS SELECT 0.1::float8 + 0.2 AS f, now() AS t, '1 day -2:00'::interval AS i,
+  '\x00ff'::bytea AS b, '1.50'::money AS m, ROW(0.1::float8 + 0.2, '\x00ff', '2026-01-01Z',
+  '-1 day 2:00', '{}')::told AS c;
+ALTER TABLE own_ways ALTER f SET DEFAULT 0.1 + 0.2, ALTER t SET DEFAULT '2026-02-03 04:05:06Z',
+  ADD CHECK (b::text <> 'a\b');
+"""
+
+
+def test_how_a_database_writes_values_changes_no_checksum(place: Place) -> None:
+    with place.connect("primary", "postgres") as connection:
+        connection.execute("CREATE DATABASE ways")
+    try:
+        with place.connect("primary", "ways") as connection:
+            connection.execute(_TOLD)
+        before = only(place.take("primary"), "ways")
+        with place.connect("primary", "postgres") as connection:
+            for name, value in _OWN_WAYS.items():
+                connection.execute(
+                    sql.SQL("ALTER DATABASE ways SET {} = {}").format(
+                        sql.Identifier(name), sql.Literal(value)
+                    )
+                )
+        assert only(place.take("primary"), "ways") == before
+    finally:
+        with place.connect("primary", "postgres") as connection:
+            connection.execute("DROP DATABASE ways WITH (FORCE)")

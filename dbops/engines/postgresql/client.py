@@ -26,6 +26,7 @@ _PINNED = {
     "role": "none",
     "row_security": "off",
     "default_transaction_read_only": "off",
+    "idle_session_timeout": "0",
 }
 
 

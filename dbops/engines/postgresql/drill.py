@@ -42,7 +42,7 @@ class _Drill:
     def trial(self) -> Trial[Supplies]:
         return Trial(
             cell=self.place.cell,
-            algorithms=(tables.ALGORITHM,),
+            algorithms=(tables.ALGORITHM, tables.FORMER),
             known=lambda backup_id: refill.choose(self.options, backup_id).label,
             choose=self.choose,
             ready=self.ready,

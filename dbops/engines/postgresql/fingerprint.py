@@ -25,22 +25,35 @@ import psycopg
 
 from dbops import files
 from dbops.contract import Progress
-from dbops.engines.postgresql import client, options, tables, wal
+from dbops.engines.postgresql import client, omitted, options, tables, wal
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.tables import ALGORITHM
 from dbops.errors import CommandFailed, Unreachable
-from dbops.manifest import DatabaseFingerprint, Fingerprint
+from dbops.manifest import DatabaseFingerprint, Fingerprint, Omission
 from dbops.targets import Target
 
-__all__ = ["ALGORITHM", "databases", "fingerprint", "fingerprint_databases", "member_name", "take"]
+__all__ = [
+    "ALGORITHM",
+    "databases",
+    "fingerprint",
+    "fingerprint_databases",
+    "member_name",
+    "readable",
+    "take",
+]
 
 ATTEMPTS = 4
 PAUSE_LIMIT_SECONDS = 20
 SLOT_LIMIT_SECONDS = 60
 _PAUSED = "SELECT pg_get_wal_replay_pause_state()"
+# -2 marks a database whose DROP was interrupted (pg_database.h).
 _DATABASES = """
-SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname"""
+SELECT datname FROM pg_database
+WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2 ORDER BY datname"""
+_READABLE = """
+SELECT datname FROM pg_database WHERE datallowconn AND datconnlimit <> -2
+  AND (NOT datistemplate OR has_database_privilege(oid, 'CONNECT')) ORDER BY datname"""
 
 
 def fingerprint(target: Target, progress: Progress) -> Sequence[Fingerprint]:
@@ -68,23 +81,33 @@ def fingerprint_databases(
     connect: Callable[[str], Connection],
     databases: Sequence[str],
     planned: Mapping[str, Collection[str]] = MappingProxyType({}),
-) -> tuple[DatabaseFingerprint, ...]:
-    """Return the content of a server that nobody writes to; ``connect`` opens one database.
+    algorithm: str = ALGORITHM,
+) -> tuple[tuple[DatabaseFingerprint, ...], tuple[Omission, ...]]:
+    """Return the content of a server that nobody writes to, and what was left out.
 
-    ``planned`` names tables by database: see :func:`.tables.begin`.
+    ``connect`` opens one database. ``planned`` names tables by database: see :func:`.tables.begin`.
     """
-    found = []
+    found: list[DatabaseFingerprint] = []
+    left: list[Omission] = []
     for name in databases:
         with connect(name) as connection:
-            held = tables.begin(connection, planned=planned.get(name, ()))
+            held = tables.begin(connection, planned=planned.get(name, ()), algorithm=algorithm)
             found.append(tables.digest(connection, name, held)[0])
+            left += omitted.of_database(connection, name, held, algorithm)
             connection.execute("ROLLBACK")
-    return tuple(found)
+    return tuple(found), tuple(left)
 
 
 def databases(connection: Connection) -> list[str]:
-    """Return the databases whose content counts: all that accept connections, no templates."""
+    """Return the databases of users: all that accept connections, no templates."""
     return [row[0] for row in connection.execute(_DATABASES).fetchall()]
+
+
+def readable(connection: Connection, algorithm: str = ALGORITHM) -> list[str]:
+    """Return the databases whose content counts: templates do, but not by a former algorithm."""
+    if algorithm == tables.FORMER:
+        return databases(connection)
+    return [row[0] for row in connection.execute(_READABLE).fetchall()]
 
 
 def _one(connection: Connection, query: str) -> str:
@@ -131,7 +154,7 @@ def _on_standby(
     began = time.monotonic()
     for attempt in range(ATTEMPTS):
         with ExitStack() as stack:
-            names = databases(control)
+            names, left = readable(control), omitted.of_cluster(control)
             opened = {
                 name: stack.enter_context(
                     client.connect(opts, member=member, database=name, user=opts.backup_user)
@@ -143,14 +166,14 @@ def _on_standby(
                 with _paused(control, member, state_dir):
                     point = _one(control, "SELECT pg_last_wal_replay_lsn()")
                     held = {name: tables.begin(opened[name]) for name in names}
-                    if databases(control) != names:
+                    if readable(control) != names:
                         raise tables.MovedError
             except tables.MovedError:
                 progress(f"tables were being altered: attempt {attempt + 2}")
                 time.sleep(attempt + 1)
                 continue
             timeline = _timeline(opts, member)
-            return _digest(opened, held, point, timeline, taken_at, began, progress)
+            return _digest(opened, held, left, point, timeline, taken_at, began, progress)
     raise CommandFailed(
         f"Tables were altered during each of {ATTEMPTS} attempts to fix their content: "
         "take the fingerprint when no migration runs."
@@ -221,6 +244,7 @@ def _timeline(opts: Options, member: str | None) -> int:
 def _digest(
     opened: dict[str, Connection],
     held: dict[str, list[tables.Table]],
+    left: tuple[Omission, ...],
     point: str,
     timeline: int,
     taken_at: datetime,
@@ -232,6 +256,7 @@ def _digest(
     for name, connection in opened.items():
         progress(f"fingerprint of {name}: {len(held[name])} tables")
         database, read = tables.digest(connection, name, held[name])
+        left += omitted.of_database(connection, name, held[name])
         connection.execute("ROLLBACK")
         found.append(database)
         size += read
@@ -243,18 +268,35 @@ def _digest(
         seconds=round(time.monotonic() - began, 3),
         bytes_read=size,
         databases=tuple(found),
+        omitted=left,
     )
 
 
 def _on_primary(opts: Options, progress: Progress) -> tuple[Fingerprint, ...]:
     with client.connect(opts, role="primary", user=opts.backup_user) as control:
         member = _member(opts, control)
-        names = databases(control)
-    return tuple(_database_on_primary(opts, member, name, progress) for name in names)
+        plain, left = databases(control), omitted.of_cluster(control)
+        names = [
+            name for name in readable(control) if name in plain or _holds_tables(opts, member, name)
+        ]
+    found = []
+    for name in names:
+        found.append(_database_on_primary(opts, member, name, left, progress))
+        left = ()
+    return tuple(found)
+
+
+def _holds_tables(opts: Options, member: str | None, name: str) -> bool:
+    """An empty template would cost a drill one recovery more.
+
+    The connection is short: nobody can copy a database while another is connected to it.
+    """
+    with client.connect(opts, member=member, database=name, user=opts.backup_user) as connection:
+        return tables.any_there(connection)
 
 
 def _database_on_primary(
-    opts: Options, member: str | None, name: str, progress: Progress
+    opts: Options, member: str | None, name: str, left: tuple[Omission, ...], progress: Progress
 ) -> Fingerprint:
     began = time.monotonic()
     for attempt in range(ATTEMPTS):
@@ -271,7 +313,7 @@ def _database_on_primary(
                 time.sleep(attempt + 1)
                 continue
             return _digest(
-                {name: connection}, {name: held}, point, timeline, taken_at, began, progress
+                {name: connection}, {name: held}, left, point, timeline, taken_at, began, progress
             )
     raise CommandFailed(
         f"Tables of database {name!r} were altered during each of {ATTEMPTS} attempts to fix "

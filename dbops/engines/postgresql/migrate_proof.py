@@ -90,7 +90,8 @@ def _moment(
 
 def _fixed(connection: Connection) -> list[tables.Table]:
     found = tables.begin(connection, leave_out=link.NAME)
-    return [table for table in found if table.kind == "r"]  # views are derived on each side
+    # Views are derived on each side, and large objects are not carried.
+    return [t for t in found if t.kind == "r" and t.full_name != tables.LARGE_OBJECTS]
 
 
 def _mark(opts: Options, database: str, theirs: Connection) -> tuple[list[tables.Table], float]:

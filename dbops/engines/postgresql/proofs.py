@@ -8,7 +8,7 @@ from functools import partial
 
 import psycopg
 
-from dbops.engines.postgresql import fingerprint, heartbeat, tables, wal
+from dbops.engines.postgresql import fingerprint, heartbeat, omitted, tables, wal
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.private_server import Scratch, configure, log_text, start, wait
 from dbops.engines.postgresql.unplanned import PREFIX
@@ -74,18 +74,24 @@ def _opened(connection: Connection) -> str | None:
 
 
 def content(scratch: Scratch, expected: Fingerprint, whole: bool) -> Fingerprint:
-    """Return what the running server holds of that which ``expected`` covers.
+    """Return what the running server holds of that which ``expected`` covers, and what it omits.
 
     ``whole`` says that ``expected`` covers all databases, so that another one comes along.
     """
+    algorithm = expected.algorithm
     wanted = {database.database for database in expected.databases}
-    names = [name for name in databases(scratch) if whole or name in wanted]
+    reading = partial(scratch.connect, user=scratch.reader)
+    with reading("postgres") as connection:
+        names = fingerprint.readable(connection, algorithm)
+        left = omitted.of_cluster(connection, algorithm)
+    names = [name for name in names if whole or name in wanted]
     try:
-        reading = partial(scratch.connect, user=scratch.reader)
-        found = fingerprint.fingerprint_databases(reading, names, _planned(expected))
+        found, more = fingerprint.fingerprint_databases(
+            reading, names, _planned(expected), algorithm
+        )
     except tables.MovedError:
         raise VerificationFailed("The restored tables are not as their catalogue says.") from None
-    return expected.model_copy(update={"databases": tuple(found), "algorithm": tables.ALGORITHM})
+    return expected.model_copy(update={"databases": found, "omitted": left + more})
 
 
 def _planned(expected: Fingerprint) -> dict[str, set[str]]:
@@ -96,15 +102,6 @@ def _planned(expected: Fingerprint) -> dict[str, set[str]]:
         }
         for database in expected.databases
     }
-
-
-def databases(scratch: Scratch) -> list[str]:
-    """Return the names of the databases of the restored server that can be connected to."""
-    with scratch.connect("postgres") as connection:
-        rows = connection.execute(
-            "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1"
-        ).fetchall()
-    return [str(row[0]) for row in rows]
 
 
 def newest_beat(scratch: Scratch) -> datetime | None:

@@ -1,8 +1,9 @@
 """The content of one database inside one snapshot: rows, checksum and definition of each table.
 
 A table's checksum is the sum of a 64-bit hash over its rows, so neither order nor place matters.
-Counted are ordinary tables, leaf partitions and filled materialized views; not counted are
-unlogged and temporary tables, sequences, large objects and the system's own schemas.
+Counted are ordinary tables, leaf partitions, filled materialized views and large objects; not
+counted are unlogged and temporary tables, sequences and the system's own schemas. What of that is
+named as left out: see :mod:`.omitted`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from dbops.engines.postgresql.client import Connection, reason
 from dbops.errors import CommandFailed
 from dbops.manifest import DatabaseFingerprint, TableFingerprint
 
-ALGORITHM = "postgresql-row-hash-1"
+ALGORITHM = "postgresql-row-hash-2"
+FORMER = "postgresql-row-hash-1"
+"""Of backups of earlier versions: without large objects and template databases."""
+LARGE_OBJECTS = "pg_catalog.pg_largeobject"
 
 _SETTINGS = (
     "SET LOCAL search_path = pg_catalog",
@@ -38,6 +42,14 @@ _SETTINGS = (
     "SET LOCAL quote_all_identifiers = off",
     "SET LOCAL max_parallel_workers_per_gather = 2",
 )
+# Of money's text, and of literals in definitions. The former algorithm took a database's own.
+_SETTINGS_SINCE = (
+    "SET LOCAL lc_monetary = 'C'",
+    "SET LOCAL standard_conforming_strings = on",
+)
+# Only from version 17 on.
+_NO_LIMIT = """
+SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'"""
 
 _TABLES = """
 SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relfilenode::int8
@@ -45,6 +57,10 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm') AND c.relpersistence = 'p' AND c.relispopulated
   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp_)'
 ORDER BY n.nspname, c.relname"""
+
+_LARGE_OBJECTS = """
+SELECT oid::int8, 'pg_catalog', relname, 'r', pg_relation_filenode(oid)::int8
+FROM pg_class WHERE oid = 'pg_catalog.pg_largeobject'::regclass"""
 
 _COLUMNS = """
 SELECT a.attrelid::int8, a.attname, tn.nspname, t.typname, t.typtype::text, a.atttypmod,
@@ -143,24 +159,30 @@ def begin(
     snapshot: str | None = None,
     leave_out: str = "",
     planned: Collection[str] = (),
+    algorithm: str = ALGORITHM,
 ) -> list[Table]:
     """Open a read-only snapshot, hold every table against being rewritten, and name the tables.
 
     ``snapshot`` is one exported by another session, ``leave_out`` a schema that does not count.
     ``planned`` are tables that are read by a query whatever is in their indexes, which is for a
-    server in a cell only: their former checksums were made so.
+    server in a cell only: their former checksums were made so. ``algorithm`` is :data:`ALGORITHM`
+    or :data:`FORMER`.
     Raises MovedError when a table was rewritten since the snapshot or cannot be held now: roll back
     and begin anew.
     """
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     if snapshot is not None:
         connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
-    connection.execute("; ".join(_SETTINGS))
+    since = algorithm != FORMER
+    connection.execute("; ".join(_SETTINGS + (_SETTINGS_SINCE if since else ())))
+    connection.execute(_NO_LIMIT)
     if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
         # Names there may be any bytes; Latin-1 takes each of them for a character and back.
         connection.execute("SET LOCAL client_encoding = 'LATIN1'")
     risky = unplanned.risky(connection)
     found = [Table(*row) for row in connection.execute(_TABLES).fetchall()]
+    if since:
+        found += [Table(*row) for row in connection.execute(_LARGE_OBJECTS).fetchall()]
     tables = [
         replace(table, unplanned=table.oid in risky and table.full_name not in planned)
         for table in found
@@ -199,6 +221,7 @@ def digest(
 ) -> tuple[DatabaseFingerprint, int]:
     """Read every table in the snapshot that :func:`begin` opened; return it and the bytes read.
 
+    The table of large objects is left out where it is empty.
     Raises CommandFailed naming the table that cannot be read whole.
     """
     oids = [table.oid for table in tables]
@@ -217,6 +240,8 @@ def digest(
     size = 0
     for table in tables:
         rows, checksum = _sum(connection, database, table, columns[table.oid], hashable)
+        if not rows and table.full_name == LARGE_OBJECTS:
+            continue
         found = connection.execute("SELECT pg_table_size(%s::oid)", [table.oid]).fetchone()
         size += int(found[0] or 0) if found else 0
         done.append(
@@ -228,6 +253,16 @@ def digest(
             )
         )
     return DatabaseFingerprint(database=database, tables=tuple(done)), size
+
+
+def any_there(connection: Connection) -> bool:
+    """Tell whether the database holds any table that counts, or large objects."""
+    return bool(connection.execute(_TABLES).fetchall()) or large_objects(connection)
+
+
+def large_objects(connection: Connection) -> bool:
+    """Tell whether the database holds any large object."""
+    return bool(connection.execute("SELECT FROM pg_largeobject_metadata LIMIT 1").fetchall())
 
 
 def _base_schema(type_oid: int, schema: str, domains: dict[int, tuple[int, str]]) -> str:
