@@ -44,7 +44,7 @@ def inspection(target: Target, opts: Options) -> Inspection[Connection]:
         catalogue=partial(catalogue.catalogue, target),
         log=partial(checks_repository.log, opts),
         newest_log=partial(_newest_log, opts),
-        log_hint="look at the archiver",
+        log_hint="look at dbops-heartbeat on the primary, then at the archiver's log",
         more=_more(target, opts),
         explain=client.explain,
     )

@@ -63,7 +63,7 @@ def archiver(connection: Connection, rpo_seconds: float) -> Check:
     name = "archiver works"
     wal, last, failed_wal, failed, up = _row(connection, _ARCHIVER)
     limit = lines.log_limit(rpo_seconds)
-    hint = "read the server's and pgBackRest's log on the primary"
+    hint = "look at dbops-heartbeat on the primary, then at the server's and pgBackRest's log"
     if failed is not None and (last is None or failed > last):
         return Check(name, False, f"{failed_wal} failed at {failed:%Y-%m-%dT%H:%M:%SZ}", hint)
     if last is None:
