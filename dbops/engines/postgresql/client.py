@@ -90,6 +90,12 @@ def connect_socket(
         return _open(parameters, f"the server in {directory}")
 
 
+def take_any_name(connection: Connection) -> None:
+    """Let names in a database of SQL_ASCII be any bytes: Latin-1 makes a character of each."""
+    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        connection.execute("SET client_encoding = 'LATIN1'")
+
+
 def _options(**more: object) -> str:
     return " ".join(f"-c {name}={value}" for name, value in (_PINNED | more).items())
 

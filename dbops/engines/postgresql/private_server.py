@@ -37,6 +37,8 @@ _FLOORS = {
     "max_prepared_transactions": 0,
     "max_locks_per_transaction": 64,
 }
+_EVENT_TRIGGERS_OFF = 1700
+"""From which version of pg_control on event triggers can be switched off by a setting."""
 _CONTROL_NAMES = {"max_prepared_xacts": "max_prepared_transactions"}
 _CONTROL_NAMES |= {"max_locks_per_xact": "max_locks_per_transaction"}
 
@@ -196,8 +198,16 @@ def limits(control: dict[str, str]) -> dict[str, int]:
     return found
 
 
+def quiet(control: dict[str, str]) -> dict[str, str]:
+    """Return the settings by which no trigger of a user's answers to what the drill does."""
+    version = control.get("pg_control version number", "")
+    off = version.isdigit() and int(version) >= _EVENT_TRIGGERS_OFF
+    return {"session_replication_role": "replica"} | ({"event_triggers": "off"} if off else {})
+
+
 def configure(scratch: Scratch, recovery: dict[str, str]) -> None:
     """Replace every setting that came with the backup by the scratch server's own."""
+    control = control_data(scratch)
     settings: dict[str, object] = {
         "listen_addresses": "",
         "unix_socket_directories": scratch.socket_dir,
@@ -205,7 +215,8 @@ def configure(scratch: Scratch, recovery: dict[str, str]) -> None:
         "port": scratch.port,
         "hba_file": scratch.root / "hba.conf",
         "ident_file": scratch.root / "ident.conf",
-        **limits(control_data(scratch)),
+        **limits(control),
+        **quiet(control),
         "shared_buffers": "128MB",
         "maintenance_work_mem": "256MB",
         "wal_level": "replica",

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from dbops.engines.postgresql import unplanned
+from dbops.engines.postgresql import client, unplanned
 from dbops.engines.postgresql.client import Connection, reason
 from dbops.errors import CommandFailed
 from dbops.manifest import DatabaseFingerprint, TableFingerprint
@@ -176,9 +176,7 @@ def begin(
     since = algorithm != FORMER
     connection.execute("; ".join(_SETTINGS + (_SETTINGS_SINCE if since else ())))
     connection.execute(_NO_LIMIT)
-    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
-        # Names there may be any bytes; Latin-1 takes each of them for a character and back.
-        connection.execute("SET LOCAL client_encoding = 'LATIN1'")
+    client.take_any_name(connection)
     risky = unplanned.risky(connection)
     found = [Table(*row) for row in connection.execute(_TABLES).fetchall()]
     if since:
