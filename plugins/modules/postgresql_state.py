@@ -73,6 +73,13 @@ data_version:
   description: Major version that the data directory was made by.
   type: int
   returned: always
+unfinished:
+  description:
+    - Whether a copy of the primary to O(data_dir) began and did not end.
+    - What is there must not be started then.
+    - The file C(DATA_DIR.unfinished) says so.
+  type: bool
+  returned: always
 closed_to_group:
   description: Whether O(data_dir) was made so that no group can read it.
   type: bool
@@ -259,6 +266,7 @@ def gather(module: AnsibleModule) -> dict[str, Any]:
         "version": version,
         "initialized": data_version is not None,
         "data_version": int(data_version) if data_version and data_version.isdigit() else None,
+        "unfinished": os.path.lexists(f"{data_dir}.unfinished"),
         "closed_to_group": data_version is not None and os.stat(data_dir).st_mode & 0o050 != 0o050,
         "running": postmaster_alive(data_dir),
         "accepting": False,

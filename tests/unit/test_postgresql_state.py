@@ -6,8 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
-from plugins.modules.postgresql_state import complaint, parse_controldata, postmaster_alive
+from ansible.module_utils.basic import AnsibleModule
+
+from plugins.modules.postgresql_state import complaint, gather, parse_controldata, postmaster_alive
 
 CONTROL = """pg_control version number:            1300
 Database system identifier:           7710993468874393090
@@ -54,3 +57,20 @@ def test_a_complaint_is_one_line() -> None:
     assert complaint(124, "") == "no answer within 20 seconds"
     assert complaint(2, "one\ntwo\n") == "two"
     assert complaint(3, "") == "exit status 3"
+
+
+class Asked:
+    """The module, as far as the state of a directory needs it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.params = {"data_dir": str(data_dir), "bin_dir": "/nowhere"}
+
+
+def test_a_copy_that_did_not_end_is_told(tmp_path: Path) -> None:
+    place = tmp_path / "main"
+    place.mkdir()
+    (place / "PG_VERSION").write_text("15\n")
+    assert gather(cast(AnsibleModule, Asked(place)))["unfinished"] is False
+    (tmp_path / "main.unfinished").touch()
+    state = gather(cast(AnsibleModule, Asked(place)))
+    assert (state["initialized"], state["unfinished"]) == (True, True)

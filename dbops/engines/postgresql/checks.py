@@ -52,7 +52,10 @@ def inspection(target: Target, opts: Options) -> Inspection[Connection]:
 
 def _more(target: Target, opts: Options) -> tuple[Group, ...]:
     if target.part == "member":
-        return (("stanza", partial(checks_member.stanza, target, opts)),)
+        return (
+            ("data", partial(checks_member.data, opts)),
+            ("stanza", partial(checks_member.stanza, target, opts)),
+        )
     if target.part == "repository":
         return (
             ("tool", partial(checks_repository.tool, opts)),

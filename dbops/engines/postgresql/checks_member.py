@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from dbops.check import lines
 from dbops.contract import Check
 from dbops.engines.postgresql import client, pgbackrest
 from dbops.engines.postgresql.client import Connection
-from dbops.engines.postgresql.options import Options
+from dbops.engines.postgresql.options import Options, unfinished
 from dbops.targets import Target
 
 _SETTINGS = (
@@ -28,6 +29,9 @@ _SLOTS = (
     "WHERE slot_type = 'physical' ORDER BY slot_name"
 )
 _STREAMING = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+_TABLESPACES = """
+SELECT spcname, pg_tablespace_location(oid) FROM pg_tablespace
+WHERE spcname !~ '^pg_' ORDER BY spcname"""
 _RECEIVER = "SELECT status FROM pg_stat_wal_receiver"
 
 
@@ -94,6 +98,22 @@ def _standby(connection: Connection) -> Iterator[Check]:
     state = str(_row(connection, "SELECT pg_get_wal_replay_pause_state()")[0])
     hint = "a killed backup may have left it: SELECT pg_wal_replay_resume()"
     yield Check("replay is not paused", state == "not paused", state, hint)
+
+
+def data(opts: Options) -> Iterator[Check]:
+    """Yield whether the data directory is whole, and can be put back as a whole."""
+    place = opts.require_path("data_dir")
+    began = os.path.lexists(unfinished(place))
+    words = "a copy of the primary to it began and did not end" if began else ""
+    hint = "run playbooks/replicate.yml with -e dbops_replicate_rebuild= and this member"
+    yield Check("data directory is whole", not began, words, hint)
+    with client.connect(opts, database="postgres", user=opts.monitor_user) as connection:
+        found = [f"{name} in {path}" for name, path in connection.execute(_TABLESPACES).fetchall()]
+    hint = (
+        "a restore in place is refused, and a rebuild wants an empty directory: "
+        "move what is in them to pg_default with ALTER TABLE, and drop them"
+    )
+    yield Check("no tablespace is outside", not found, ", ".join(found), hint)
 
 
 def stanza(target: Target, opts: Options) -> Iterator[Check]:

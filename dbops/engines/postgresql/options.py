@@ -11,7 +11,7 @@ from dbops.options import EngineOptions, Port, require_part
 from dbops.options import read as read_options
 from dbops.targets import Target
 
-__all__ = ["Options", "read", "require_part"]
+__all__ = ["Options", "read", "require_part", "unfinished"]
 
 
 class Options(EngineOptions):
@@ -65,3 +65,8 @@ class Options(EngineOptions):
 def read(target: Target) -> Options:
     """Return the checked options of ``target``; ConfigError names the first that is wrong."""
     return read_options(Options, target)
+
+
+def unfinished(data_dir: Path) -> Path:
+    """Return the file that the role keeps beside a data directory while it is copied to."""
+    return data_dir.with_name(f"{data_dir.name}.unfinished")

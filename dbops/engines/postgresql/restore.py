@@ -139,7 +139,15 @@ class _Member:
                 f"remove standby.signal from {data_dir}, so that the server opens for writing",
                 partial(handles.remove, data_dir / "standby.signal"),
             ),
+            *self.whole(),
         )
+
+    def whole(self) -> Plan:
+        """A copy of the primary that did not end keeps the server from starting: this is none."""
+        mark = options.unfinished(self.data_dir)
+        if not os.path.lexists(mark):
+            return ()
+        return (Action(f"remove {mark}, as the data is whole now", partial(handles.remove, mark)),)
 
     def start(self, way: Destination, kept: str) -> Plan:
         service, data_dir = self.opts.service, self.data_dir

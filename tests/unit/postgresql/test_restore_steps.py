@@ -68,3 +68,9 @@ def test_a_place_without_data_keeps_none(main: Path) -> None:
         "make the directory /T/main",
     ]
     assert len(lines) == 11
+
+
+def test_a_restore_ends_a_copy_of_the_primary_that_did_not(main: Path) -> None:
+    (main.parent / "main.unfinished").touch()
+    told = steps(main.parent, RestoreRequest())
+    assert "remove /T/main.unfinished, as the data is whole now" in told
