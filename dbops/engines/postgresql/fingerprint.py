@@ -25,7 +25,7 @@ import psycopg
 
 from dbops import files
 from dbops.contract import Progress
-from dbops.engines.postgresql import client, omitted, options, tables, wal
+from dbops.engines.postgresql import client, definitions, omitted, options, tables, wal
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.options import Options
 from dbops.engines.postgresql.tables import ALGORITHM
@@ -47,6 +47,7 @@ ATTEMPTS = 4
 PAUSE_LIMIT_SECONDS = 20
 SLOT_LIMIT_SECONDS = 60
 _PAUSED = "SELECT pg_get_wal_replay_pause_state()"
+_CLUSTERS_PLACE = "postgres"
 # -2 marks a database whose DROP was interrupted (pg_database.h).
 _DATABASES = """
 SELECT datname FROM pg_database
@@ -88,14 +89,24 @@ def fingerprint_databases(
     ``connect`` opens one database. ``planned`` names tables by database: see :func:`.tables.begin`.
     """
     found: list[DatabaseFingerprint] = []
+    more: list[DatabaseFingerprint] = []
     left: list[Omission] = []
     for name in databases:
         with connect(name) as connection:
             held = tables.begin(connection, planned=planned.get(name, ()), algorithm=algorithm)
             found.append(tables.digest(connection, name, held)[0])
+            if algorithm != tables.FORMER:
+                more += _definitions(connection, name)
             left += omitted.of_database(connection, name, held, algorithm)
             connection.execute("ROLLBACK")
-    return tuple(found), tuple(left)
+    return (*found, *more), tuple(left)
+
+
+def _definitions(connection: Connection, database: str) -> Iterator[DatabaseFingerprint]:
+    """Yield a database's definitions, and the whole cluster's beside those of one database."""
+    yield definitions.of_database(connection, database)
+    if database == _CLUSTERS_PLACE:
+        yield definitions.of_cluster(connection)
 
 
 def databases(connection: Connection) -> list[str]:
@@ -251,11 +262,13 @@ def _digest(
     began: float,
     progress: Progress,
 ) -> Fingerprint:
-    found = []
+    found: list[DatabaseFingerprint] = []
+    more: list[DatabaseFingerprint] = []
     size = 0
     for name, connection in opened.items():
         progress(f"fingerprint of {name}: {len(held[name])} tables")
         database, read = tables.digest(connection, name, held[name])
+        more += _definitions(connection, name)
         left += omitted.of_database(connection, name, held[name])
         connection.execute("ROLLBACK")
         found.append(database)
@@ -267,7 +280,7 @@ def _digest(
         taken_at=taken_at,
         seconds=round(time.monotonic() - began, 3),
         bytes_read=size,
-        databases=tuple(found),
+        databases=(*found, *more),
         omitted=left,
     )
 
