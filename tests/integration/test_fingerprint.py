@@ -362,7 +362,7 @@ def test_each_column_of_the_widest_table_counts(place: Place) -> None:
 _LEFT_OUT = """
 CREATE TABLE kept AS SELECT g AS id FROM generate_series(1, 50) g;
 CREATE UNLOGGED TABLE gone AS TABLE kept;
-CREATE UNLOGGED SEQUENCE counter;
+CREATE UNLOGGED SEQUENCE counter; CREATE SEQUENCE kept_counter;
 CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER there FOREIGN DATA WRAPPER nowhere;
 CREATE FOREIGN TABLE far (id int) SERVER there;
 SELECT lo_from_bytea(77, 'abc');
@@ -417,6 +417,7 @@ def test_what_cannot_be_read_is_named_and_all_else_is_read(beside: Place, way: s
         ("pattern", "public.far", "foreign table"),
         ("pattern", "public.gone", "unlogged table"),
         ("pattern", "public.counter", "unlogged sequence"),
+        ("pattern", "1 sequence", "sequence state"),
     }
 
 

@@ -1,5 +1,7 @@
 """What no fingerprint tells of, named: databases nobody can read, rows that are not in the log.
 
+One line stands for all sequences of a database: what a sequence is, is compared, and its value on
+two copies of one server differs (SEQ_LOG_VALS in sequence.c).
 What is *not* here: temporary tables, which end with their session, and the system's own schemas.
 """
 
@@ -31,11 +33,15 @@ SELECT n.nspname, c.relname, CASE
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE (c.relkind = 'f' OR c.relkind IN ('r', 'S') AND c.relpersistence = 'u')
 ORDER BY n.nspname, c.relname"""
+_SEQUENCES = """
+SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'S' AND c.relpersistence = 'p' AND n.nspname !~ '^pg_'"""
 _REASONS = {
     "foreign table": "its rows are on another server",
     "unlogged table": "its rows are not in the log and come back as none",
     "unlogged sequence": "its value is not in the log and begins anew",
 }
+_AHEAD = "how far they have counted differs by up to 32 steps, which the log runs ahead"
 _VIEW = "a function of an ordinary role is in its index, and no query may call that"
 _FORMER = "the fingerprint is of a former kind, without it"
 
@@ -71,6 +77,9 @@ def of_database(
         for table in held
         if table.kind == "m" and table.unplanned
     ]
+    number = int(connection.execute(_SEQUENCES).fetchall()[0][0])
+    if number:
+        found.append((f"{number} sequence{'s' if number > 1 else ''}", "sequence state", _AHEAD))
     if algorithm == tables.FORMER and tables.large_objects(connection):
         found.append((tables.LARGE_OBJECTS, "table of large objects", _FORMER))
     return tuple(
