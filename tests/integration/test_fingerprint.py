@@ -98,8 +98,13 @@ def test_rows_hidden_from_the_account_are_an_error(place: Place) -> None:
     try:
         with pytest.raises(CommandFailed, match=r"public\.hidden"):
             place.take("primary")
+        with place.connect("primary") as connection:
+            connection.execute("ALTER ROLE backup BYPASSRLS; INSERT INTO hidden VALUES (1)")
+        rows = {table.name: table.rows for table in only(place.take("primary"), "app").tables}
+        assert rows["public.hidden"] == 1
     finally:
         with place.connect("primary") as connection:
+            connection.execute("ALTER ROLE backup NOBYPASSRLS")
             connection.execute("DROP TABLE hidden")
 
 

@@ -24,7 +24,9 @@ RULES: tuple[Rule[Facts], ...] = ordered(
     *host.RULES, *logs.RULES, *accounts.RULES, *network.RULES, *durability.RULES
 )
 _SETTINGS = "SELECT name, setting FROM pg_settings"
-_DATABASES = "SELECT datname FROM pg_database WHERE datallowconn ORDER BY datname"
+# -2 marks a database whose DROP was interrupted; nobody can connect to it (pg_database.h).
+_DATABASES = """
+SELECT datname FROM pg_database WHERE datallowconn AND datconnlimit <> -2 ORDER BY datname"""
 
 
 def audit(target: Target) -> Sequence[Control]:

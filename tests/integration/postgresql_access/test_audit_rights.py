@@ -74,6 +74,7 @@ def test_what_was_smuggled_in_is_named(cluster: Cluster, tmp_path: Path) -> None
         "'evil' holds rights on function lo_import of 'flights'",
         "'evil' holds rights on function lo_export of 'flights'",
         "'app' holds rights on table pg_authid of 'flights'",
+        "'evil' holds rights on type int4 of 'flights'",
     }
     agree(cluster, **FLIGHTS)
     assert rights.memberships(facts) == []

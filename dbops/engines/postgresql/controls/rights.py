@@ -47,6 +47,8 @@ UNION ALL SELECT 'large object', oid::text, lomowner, lomacl, tableoid, oid, 0, 
 FROM pg_largeobject_metadata WHERE lomacl IS NOT NULL
 UNION ALL SELECT 'function', proname, proowner, proacl, tableoid, oid, 0, 'f'
 FROM pg_proc WHERE proacl IS NOT NULL AND pronamespace = 'pg_catalog'::regnamespace
+UNION ALL SELECT 'type', typname, typowner, typacl, tableoid, oid, 0, 'T'
+FROM pg_type WHERE typacl IS NOT NULL AND typnamespace = 'pg_catalog'::regnamespace
 UNION ALL SELECT 'table', relname, relowner, relacl, tableoid, oid, 0, 'r'
 FROM pg_class WHERE relacl IS NOT NULL AND relnamespace = 'pg_catalog'::regnamespace
 UNION ALL SELECT 'table', c.relname, c.relowner, a.attacl, c.tableoid, c.oid, a.attnum, 'c'
@@ -105,8 +107,9 @@ def _declared(grant: Mapping[str, Any]) -> Iterator[Right]:
                 name = name.partition("(")[0].removeprefix("pg_catalog.").strip()
             yield database, kind, name.lower() if kind == "parameter" else name, role
     if grant.get("schema") == "pg_catalog":
-        for name in _names(grant.get("tables")):
-            yield database, "table", name, role
+        for key, kind in (("tables", "table"), ("types", "type")):
+            for name in _names(grant.get(key)):
+                yield database, kind, name, role
 
 
 def _names(value: Any) -> list[str]:
