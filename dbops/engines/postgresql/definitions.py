@@ -47,6 +47,7 @@ _CLUSTER_GROUPS = {
         *("pg_authid", "pg_auth_members", "pg_db_role_setting", "pg_parameter_acl"),
     ),
 }
+_REST = "the system's own"
 _LEFT_OUT = {
     "pg_attribute": {"attmissingval"},
     "pg_authid": {"rolpassword"},
@@ -71,7 +72,8 @@ ORDER BY c.relname, a.attnum"""
 def of_database(connection: Connection, database: str) -> DatabaseFingerprint:
     """Return the fingerprints of one database's catalogues, in groups.
 
-    Of the rows those are counted that users made; what they changed of the system's is seen.
+    Of the rows those are counted that users made; what they changed of the system's is seen. The
+    groups in which there is nothing of users are one together.
     """
     return DatabaseFingerprint(
         database=f"{database} (definitions)", tables=_read(connection, _GROUPS)
@@ -90,22 +92,24 @@ def _read(
     columns: dict[str, list[tuple[str, str]]] = {}
     for catalogue, column, kind in connection.execute(_COLUMNS, [names]).fetchall():
         columns.setdefault(catalogue, []).append((column, kind))
-    return tuple(
-        _group(connection, name, {one: columns[one] for one in group if one in columns})
-        for name, group in groups.items()
-    )
-
-
-def _group(
-    connection: Connection, name: str, catalogues: Mapping[str, list[tuple[str, str]]]
-) -> TableFingerprint:
-    parts = [_sum(catalogue, columns) for catalogue, columns in catalogues.items()]
+    parts = [_sum(catalogue, columns[catalogue]) for catalogue in sorted(columns)]
     found = connection.execute(sql.SQL(" UNION ALL ").join(parts)).fetchall()
-    lines = [f"{catalogue} {every} {total}" for catalogue, every, _, total in sorted(found)]
-    return TableFingerprint(
-        name=name,
-        rows=sum(int(made) for _, _, made, _ in found),
-        checksum=hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32],
+    made = {catalogue: int(number) for catalogue, _, number, _ in found}
+    group_of = {catalogue: name for name, group in groups.items() for catalogue in group}
+    used = {group_of[catalogue] for catalogue, number in made.items() if number}
+    lines: dict[str, list[str]] = {}
+    for catalogue, every, _, total in found:
+        group = group_of[catalogue]
+        lines.setdefault(group if group in used else _REST, []).append(
+            f"{catalogue} {every} {total}"
+        )
+    return tuple(
+        TableFingerprint(
+            name=name,
+            rows=sum(made[catalogue] for catalogue in groups.get(name, ()) if catalogue in made),
+            checksum=hashlib.sha256("\n".join(sorted(told)).encode()).hexdigest()[:32],
+        )
+        for name, told in sorted(lines.items())
     )
 
 

@@ -266,7 +266,8 @@ def _digest(
     more: list[DatabaseFingerprint] = []
     size = 0
     for name, connection in opened.items():
-        progress(f"fingerprint of {name}: {len(held[name])} tables")
+        number = sum(table.full_name != tables.LARGE_OBJECTS for table in held[name])
+        progress(f"fingerprint of {name}: {number} tables")
         database, read = tables.digest(connection, name, held[name])
         more += _definitions(connection, name)
         left += omitted.of_database(connection, name, held[name])
