@@ -17,6 +17,7 @@ import pytest
 from dbops.drill.isolation import Cell
 from dbops.engines.postgresql import private_server, proofs
 from dbops.engines.postgresql.private_server import Scratch
+from dbops.errors import VerificationFailed
 from dbops.manifest import compare
 from tests.integration.pair import PORTS, Place, archive_all, pair
 
@@ -84,6 +85,31 @@ def test_what_watches_the_schema_does_not_stop_the_drill_of_its_indexes(place: P
     finally:
         with place.connect("primary") as connection:
             connection.execute(_NO_GUARD)
+
+
+# What a function now says is not in the index, as if its rows were sorted by another library.
+_SORTED_OTHERWISE = """
+CREATE FUNCTION same(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$SELECT $1$$;
+CREATE TABLE words AS SELECT 'a' || g AS word FROM generate_series(1, 9) g;
+CREATE INDEX ON words (same(word) COLLATE "und-x-icu");
+CREATE OR REPLACE FUNCTION same(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$SELECT 'b'$$;
+UPDATE pg_collation SET collversion = 'an older one' WHERE collname = 'und-x-icu';
+"""
+
+
+def test_an_index_that_is_out_of_order_names_a_collation_of_another_version(place: Place) -> None:
+    with place.connect("primary") as connection:
+        connection.execute(_SORTED_OTHERWISE)
+    try:
+        with filled(place) as scratch:
+            hand_over(place, scratch)
+            proofs.recover_newest(scratch, FIRST_SEGMENT, 1, LIMIT_SECONDS)
+            with pytest.raises(VerificationFailed, match="pg_amcheck finds damage") as refused:
+                proofs.check_indexes(scratch)
+    finally:
+        with place.connect("primary") as connection:
+            connection.execute("DROP TABLE words; DROP FUNCTION same")
+    assert "Collation 'und-x-icu' of database 'app' is of version" in str(refused.value)
 
 
 def test_a_restored_server_is_met_and_says_the_same_of_what_is_left_out(place: Place) -> None:

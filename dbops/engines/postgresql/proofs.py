@@ -17,6 +17,15 @@ from dbops.errors import VerificationFailed
 from dbops.manifest import Fingerprint
 
 _AMCHECK_SECONDS = 24 * 3600.0
+# Those of indexes, and the database's own, where their versions are known and differ.
+_COLLATIONS = """
+SELECT name, version, now FROM (
+  SELECT c.collname AS name, c.collversion AS version, pg_collation_actual_version(c.oid) AS now
+  FROM pg_collation c WHERE c.oid IN (SELECT unnest(indcollation) FROM pg_index)
+  UNION ALL
+  SELECT 'default', datcollversion, pg_database_collation_actual_version(oid)
+  FROM pg_database WHERE datname = current_database()
+) AS known WHERE version <> now ORDER BY name LIMIT 1"""
 _EVENT_TRIGGERS = "SELECT evtname FROM pg_event_trigger WHERE evtenabled <> 'D'"
 _CHECKED = re.compile(r"(\d+)/(\d+) relations \(100%\)")
 
@@ -132,10 +141,32 @@ def check_indexes(scratch: Scratch) -> str:
     if done.status != 0:
         rest = [line for line in lines if line and not _CHECKED.match(line)]
         said = " ".join(rest[:2]).rstrip(".:") or f"exit status {done.status}"
-        raise VerificationFailed(f"pg_amcheck finds damage in the restored data: {said}.")
+        raise VerificationFailed(
+            f"pg_amcheck finds damage in the restored data: {said}.{_collations(scratch)}"
+        )
     if not checked or checked[-1][1] != checked[-1][2] or int(checked[-1][2]) == 0:
         raise VerificationFailed("pg_amcheck does not say that it checked every relation.")
     return f"every table and B-tree index is sound ({int(checked[-1][2]):,} checked)"
+
+
+def _collations(scratch: Scratch) -> str:
+    """Return a sentence on a collation that sorts otherwise here than where the data are from."""
+    for name in _names(scratch):
+        with scratch.connect(name) as connection:
+            client.take_any_name(connection)
+            found = connection.execute(_COLLATIONS).fetchone()
+        if found is not None:
+            return (
+                f" Collation {found[0]!r} of database {name!r} is of version {found[2]} here and "
+                f"was of {found[1]}, so that an index may be out of order for that reason alone: "
+                "a drill host needs the members' release of the operating system."
+            )
+    return ""
+
+
+def _names(scratch: Scratch) -> list[str]:
+    with scratch.connect("postgres") as connection:
+        return fingerprint.readable(connection)
 
 
 def _switch_off_event_triggers(scratch: Scratch) -> None:
@@ -144,9 +175,7 @@ def _switch_off_event_triggers(scratch: Scratch) -> None:
     Those that are enabled ALWAYS heed no session_replication_role, and before version 17 there is
     no other setting. To alter one fires none (event-trigger-definition.html).
     """
-    with scratch.connect("postgres") as connection:
-        names = fingerprint.readable(connection)
-    for name in names:
+    for name in _names(scratch):
         with scratch.connect(name) as connection:
             client.take_any_name(connection)
             for row in connection.execute(_EVENT_TRIGGERS).fetchall():
