@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from dbops.contract import Progress
@@ -212,6 +213,19 @@ def _printable(text: str) -> str:
 def info(options: Options) -> Stanza:
     """Return what the repository holds for the target's stanza."""
     return parse_info(ask(options, "info", "--output=json"), options.stanza)
+
+
+def tablespaces(options: Options, label: str) -> dict[str, Path]:
+    """Return where a restore of backup ``label`` puts each tablespace, by name."""
+    text = ask(options, "info", "--output=json", f"--set={label}")
+    try:
+        answer = json.loads(text, strict=False)
+        stanza = next(item for item in answer if item["name"] == options.stanza)
+        found = next(item for item in stanza["backup"] if item["label"] == label)
+        spaces = found.get("tablespace") or []
+        return {str(one["name"]): Path(one["destination"]) for one in spaces}
+    except (ValueError, StopIteration, KeyError, TypeError):
+        raise CommandFailed(f"pgbackrest info did not tell what backup {label} holds.") from None
 
 
 def parse_info(text: str, stanza: str) -> Stanza:

@@ -120,7 +120,25 @@ class _Member:
         match = re.search(r"PostgreSQL\) (\d+)", said)
         here = match[1] if match else "unknown"
         plan.require_version(way.backup_id, "PostgreSQL", way.version, here)
+        self.refuse_taken(way.backup_id)
         return way
+
+    def refuse_taken(self, backup_id: str) -> None:
+        """Raise Refused where a tablespace would not find its directory empty, as it must."""
+        for name, place in pgbackrest.tablespaces(self.opts, backup_id).items():
+            try:
+                taken = os.path.lexists(place) and bool(os.listdir(place))
+            except NotADirectoryError:
+                taken = True
+            except PermissionError:
+                raise Refused(
+                    f"{place} may not be read by this account: run dbops as root."
+                ) from None
+            if taken:
+                raise Refused(
+                    f"Tablespace {name!r} of backup {backup_id} goes to {place}, which is not an "
+                    "empty directory: move what is there away. Nothing was changed."
+                )
 
     def fill(self, way: Destination, kept: str) -> Plan:
         data_dir = self.data_dir

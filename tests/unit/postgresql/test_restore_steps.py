@@ -9,6 +9,7 @@ import pytest
 
 from dbops.contract import RestoreRequest
 from dbops.engines.postgresql import pgbackrest, restore
+from dbops.errors import Refused
 from dbops.restore import set_aside
 from dbops.runner import Command, Completed, describe
 from tests.unit.postgresql import made
@@ -74,3 +75,20 @@ def test_a_restore_ends_a_copy_of_the_primary_that_did_not(main: Path) -> None:
     (main.parent / "main.unfinished").touch()
     told = steps(main.parent, RestoreRequest())
     assert "remove /T/main.unfinished, as the data is whole now" in told
+
+
+def test_a_tablespace_that_would_find_its_place_taken_is_refused(
+    main: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = main.parent / "space"
+    place.mkdir()
+    told = made.info().replace('"error": false', f'"error": false, "tablespace": [{_SPACE}]')
+    stands_in = made.Repository(told.replace("PLACE", str(place)), made.segments(0x10, 0x40), {})
+    monkeypatch.setattr(pgbackrest, "ask", stands_in.ask)
+    assert steps(main.parent, RestoreRequest())
+    (place / "PG_15_202209061").mkdir()
+    with pytest.raises(Refused, match=rf"'fast' .* goes to {place}, which is not an empty"):
+        steps(main.parent, RestoreRequest())
+
+
+_SPACE = '{"name": "fast", "destination": "PLACE", "oid": 16400}'
