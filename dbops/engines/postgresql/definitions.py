@@ -1,9 +1,10 @@
 """What a cluster is beside its rows: functions, views, grants, roles and the rest of its catalogue.
 
 A restore brings the system's catalogues back row by row, so they are compared as they are, inside
-the snapshot that :func:`.tables.begin` opened. What is *not* here: columns that the server changes
-in place, without a snapshot (``heap_inplace_update``), and secrets: stored verifiers, the options
-of user mappings, subscriptions, whose connection texts hold passwords.
+the snapshot that :func:`.tables.begin` opened. Which groups and columns there are is part of
+:data:`.tables.ALGORITHM`: another choice needs another name. What is *not* here: columns that the
+server changes in place, without a snapshot (``heap_inplace_update``), and secrets: stored
+verifiers, the options of user mappings, subscriptions, whose connection texts hold passwords.
 """
 
 from __future__ import annotations
