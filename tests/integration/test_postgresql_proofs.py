@@ -67,6 +67,17 @@ def filled(place: Place) -> Iterator[Scratch]:
         shutil.rmtree(root)
 
 
+# What came with the backup and would run by itself: a worker of a library, and one of a follower.
+_WORKERS = "shared_preload_libraries = 'pg_prewarm'\nmax_logical_replication_workers = 4\n"
+_FOLLOWER = (
+    "CREATE SUBSCRIPTION follower CONNECTION 'host=/nowhere' PUBLICATION news "
+    "WITH (connect = false, slot_name = NONE)"
+)
+# pg_subscription is told directly: by ALTER SUBSCRIPTION it would need a slot.
+_ENABLED = "UPDATE pg_subscription SET subenabled = true, subslotname = 'follower'"
+_OWN = {"background writer", "checkpointer", "client backend", "io worker", "walwriter"}
+
+
 def hand_over(place: Place, scratch: Scratch) -> None:
     """Give the scratch server the log that has been archived."""
     archive_all(place)
@@ -95,6 +106,26 @@ CREATE INDEX ON words (same(word) COLLATE "und-x-icu");
 CREATE OR REPLACE FUNCTION same(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$SELECT 'b'$$;
 UPDATE pg_collation SET collversion = 'an older one' WHERE collname = 'und-x-icu';
 """
+
+
+def test_nothing_that_came_along_runs_by_itself(place: Place) -> None:
+    with place.connect("primary") as connection:
+        connection.execute(_FOLLOWER)
+        with filled(place) as scratch:
+            connection.execute(_ENABLED)
+            with (scratch.data / "postgresql.auto.conf").open("a") as stream:
+                stream.write(_WORKERS)
+            hand_over(place, scratch)
+            connection.execute("UPDATE pg_subscription SET subenabled = false, subslotname = NULL")
+            connection.execute("DROP SUBSCRIPTION follower")
+            proofs.recover_newest(scratch, FIRST_SEGMENT, 1, LIMIT_SECONDS)
+            with scratch.connect("app") as restored:
+                query = "SELECT bool_and(subenabled) FROM pg_subscription"
+                assert restored.execute(query).fetchall() == [(True,)]
+                kinds = {
+                    row[0] for row in restored.execute("SELECT backend_type FROM pg_stat_activity")
+                }
+    assert kinds <= _OWN
 
 
 def test_an_index_that_is_out_of_order_names_a_collation_of_another_version(place: Place) -> None:
