@@ -60,6 +60,20 @@ def test_a_name_that_the_manifest_cannot_hold_is_refused(
     assert status.read(target)["kinds"]["full"]["last_result"] == 0
 
 
+def test_a_name_in_another_encoding_is_refused(
+    cluster: Cluster, repository: made.Repository, target: Target
+) -> None:
+    cluster.run("CREATE DATABASE old ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'")
+    with cluster.connect("old", client_encoding="LATIN1") as connection:
+        connection.execute('CREATE DATABASE "caf\xe9"')
+    try:
+        with pytest.raises(ConfigError, match=r"b'caf\\xe9' .* not in UTF-8"):
+            take(target)
+    finally:
+        with cluster.connect("old", client_encoding="LATIN1") as connection:
+            connection.execute('DROP DATABASE "caf\xe9"')
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -103,8 +103,17 @@ def _names_fit(primary: Connection) -> None:
     """Refuse database names that pgBackRest writes into its manifest and cannot read back.
 
     The backup would look complete and could never be restored. Seen with 2.45 for a line break;
-    the other characters belong to the manifest's own grammar and are refused without a trial.
+    the other characters belong to the manifest's own grammar and are refused without a trial. A
+    name that was given in another encoding than UTF-8 is no text here.
     """
+    for row in primary.execute("SELECT textsend(datname::text) FROM pg_database").fetchall():
+        try:
+            row[0].decode()
+        except UnicodeDecodeError:
+            raise ConfigError(
+                f"A backup with the database {row[0]!r} could not be proven: its name is not in "
+                "UTF-8, so rename the database from one that is."
+            ) from None
     rows = primary.execute(
         "SELECT datname FROM pg_database WHERE datname ~ '[\\n\\r=]' OR datname ~ '^[[#]'"
     ).fetchall()
