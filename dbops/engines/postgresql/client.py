@@ -90,12 +90,6 @@ def connect_socket(
         return _open(parameters, f"the server in {directory}")
 
 
-def take_any_name(connection: Connection) -> None:
-    """Let names in a database of SQL_ASCII be any bytes: Latin-1 makes a character of each."""
-    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
-        connection.execute("SET client_encoding = 'LATIN1'")
-
-
 def _options(**more: object) -> str:
     return " ".join(f"-c {name}={value}" for name, value in (_PINNED | more).items())
 
@@ -135,7 +129,11 @@ def _account(options: Options, user: str) -> str:
 
 def _open(parameters: dict[str, Any], where: str) -> Connection:
     try:
-        return psycopg.connect(make_conninfo(**parameters), autocommit=True)
+        connection = psycopg.connect(make_conninfo(**parameters), autocommit=True)
+        if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+            # Names there may be any bytes, and Latin-1 makes a character of each.
+            connection.execute("SET client_encoding = 'LATIN1'")
+        return connection
     except psycopg.Error as error:
         raise Unreachable(
             f"PostgreSQL on {where} does not answer as {parameters['user']!r}: {reason(error)}."

@@ -9,7 +9,7 @@ from functools import partial
 import psycopg
 from psycopg import sql
 
-from dbops.engines.postgresql import client, fingerprint, heartbeat, omitted, tables, wal
+from dbops.engines.postgresql import fingerprint, heartbeat, omitted, tables, wal
 from dbops.engines.postgresql.client import Connection
 from dbops.engines.postgresql.private_server import Scratch, configure, log_text, start, wait
 from dbops.engines.postgresql.unplanned import PREFIX
@@ -153,7 +153,6 @@ def _collations(scratch: Scratch) -> str:
     """Return a sentence on a collation that sorts otherwise here than where the data are from."""
     for name in _names(scratch):
         with scratch.connect(name) as connection:
-            client.take_any_name(connection)
             found = connection.execute(_COLLATIONS).fetchone()
         if found is not None:
             return (
@@ -177,7 +176,6 @@ def _switch_off_event_triggers(scratch: Scratch) -> None:
     """
     for name in _names(scratch):
         with scratch.connect(name) as connection:
-            client.take_any_name(connection)
             for row in connection.execute(_EVENT_TRIGGERS).fetchall():
                 alter = sql.SQL("ALTER EVENT TRIGGER {} DISABLE")
                 connection.execute(alter.format(sql.Identifier(str(row[0]))))

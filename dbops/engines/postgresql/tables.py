@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from dbops.engines.postgresql import client, unplanned
+from dbops.engines.postgresql import unplanned
 from dbops.engines.postgresql.client import Connection, reason
 from dbops.errors import CommandFailed
 from dbops.manifest import DatabaseFingerprint, TableFingerprint
@@ -176,7 +176,6 @@ def begin(
     since = algorithm != FORMER
     connection.execute("; ".join(_SETTINGS + (_SETTINGS_SINCE if since else ())))
     connection.execute(_NO_LIMIT)
-    client.take_any_name(connection)
     risky = unplanned.risky(connection)
     found = [Table(*row) for row in connection.execute(_TABLES).fetchall()]
     if since:
