@@ -18,7 +18,6 @@ _MYSQL_BUSY = (
     "SELECT COUNT(*) FROM performance_schema.threads WHERE name = 'thread/sql/replica_worker' "
     "AND processlist_state <> 'Waiting for an event from Coordinator'"
 )
-_SWITCH = {"ENABLED": "ENABLE", "DISABLED": "DISABLE"}
 # What a server was configured to leave out or to forgive must not shorten a restore.
 _FILTERS = ("do_db", "ignore_db", "do_table", "ignore_table", "wild_do_table", "wild_ignore_table")
 
@@ -38,13 +37,12 @@ class Applier:
     """The statements of one flavour.
 
     ``begin`` takes the number to run as and the first relay file's name, and returns the server's
-    own number, which ``end`` gives back to it. ``switch`` gives an event its state, nothing else.
+    own number, which ``end`` gives back to it.
     """
 
     begin: Callable[[Connection, int, str], int]
     look: Callable[[Connection], Look]
     end: Callable[[Connection, int], None]
-    switch: Callable[[Connection, str, str, str], None]
 
 
 def of(connection: Connection) -> Applier:
@@ -88,15 +86,6 @@ def _mariadb_end(connection: Connection, former: int) -> None:
     client.rows(connection, "SET GLOBAL server_id = %s", [former])
 
 
-def _mariadb_switch(connection: Connection, schema: str, name: str, state: str) -> None:
-    """As a row, for ALTER EVENT would make it root's and lose the mode that it was made in."""
-    client.rows(
-        connection,
-        "UPDATE mysql.event SET status = %s WHERE db = %s AND name = %s",
-        [state, schema, name],
-    )
-
-
 def _mysql_begin(connection: Connection, number: int, first: str) -> int:
     former = int(client.value(connection, "SELECT @@GLOBAL.server_id"))
     client.rows(connection, "SET GLOBAL server_id = %s", [number])
@@ -129,30 +118,7 @@ def _mysql_end(connection: Connection, former: int) -> None:
     client.rows(connection, "SET GLOBAL server_id = %s", [former])
 
 
-def _mysql_switch(connection: Connection, schema: str, name: str, state: str) -> None:
-    """ALTER EVENT would make it root's, in this session's mode, unless it is told otherwise."""
-    ((definer, mode, zone),) = client.rows(
-        connection,
-        "SELECT definer, sql_mode, time_zone FROM information_schema.events "
-        "WHERE event_schema = %s AND event_name = %s",
-        [schema, name],
-    )
-    user, host = str(definer).rsplit("@", 1)
-    client.rows(connection, "SET SESSION sql_mode = %s, time_zone = %s", [mode, zone])
-    client.rows(
-        connection,
-        client.sql(
-            "ALTER DEFINER = {user}@{host} EVENT {schema}.{name} {state}",
-            user=client.name(user),
-            host=client.name(host),
-            schema=client.name(schema),
-            name=client.name(name),
-            state=_SWITCH[state],
-        ),
-    )
-
-
 _ALL = {
-    flavor.MARIADB.name: Applier(_mariadb_begin, _mariadb_look, _mariadb_end, _mariadb_switch),
-    flavor.MYSQL.name: Applier(_mysql_begin, _mysql_look, _mysql_end, _mysql_switch),
+    flavor.MARIADB.name: Applier(_mariadb_begin, _mariadb_look, _mariadb_end),
+    flavor.MYSQL.name: Applier(_mysql_begin, _mysql_look, _mysql_end),
 }

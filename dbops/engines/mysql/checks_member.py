@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from dbops.contract import Check
-from dbops.engines.mysql import client, flavor, members
+from dbops.engines.mysql import client, events, flavor, members, options
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.flavor import MARIADB, Flavor
 from dbops.engines.mysql.members import Standing
+from dbops.engines.mysql.scheduled import ON, states
 from dbops.targets import Target
 
 _OUTSIDE = (
@@ -30,8 +31,10 @@ def server(target: Target, connection: Connection) -> Iterator[Check]:
     yield Check("role", True, here.role)
     if here.role == "replica":
         yield from replica(here, found)
+        yield resting(connection, found)
     else:
         yield from primary(target, connection, found)
+        yield scheduled(connection, options.read(target).heartbeat_schema)
 
 
 def settings(found: Mapping[str, str], kind: Flavor = MARIADB) -> Iterator[Check]:
@@ -58,6 +61,22 @@ def replica(here: Standing, found: Mapping[str, str]) -> Iterator[Check]:
     yield Check("replica keeps up", ok, "unknown" if lag is None else f"{lag} s behind", hint)
     value = found.get("read_only", "")
     yield Check("replica is read-only", value != "OFF", value, "run replicate")
+
+
+def resting(connection: Connection, found: Mapping[str, str]) -> Check:
+    """Check that no event runs on a replica."""
+    able = found.get("event_scheduler", "") == "ON"
+    on = [key for key, state in states(connection).items() if state == ON] if able else []
+    detail = ", ".join(f"{schema}.{name}" for schema, name in on[:5])
+    return Check("no event runs on a replica", not on, detail, "SET GLOBAL event_scheduler = OFF")
+
+
+def scheduled(connection: Connection, schema: str) -> Check:
+    """Check that what ran by itself on the former primary does so on this one."""
+    off = list(events.stranded(connection, schema))
+    detail = ", ".join(f"{name} (was {state or 'not written down'})" for name, state in off[:5])
+    hint = "run replicate; ALTER EVENT … ENABLE or DISABLE what was not written down"
+    return Check("events are as on the former primary", not off, detail, hint)
 
 
 def primary(target: Target, connection: Connection, found: Mapping[str, str]) -> Iterator[Check]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
-from dbops.engines.mysql import client, members, options
+from dbops.engines.mysql import client, events, members, options
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.client import name as quoted
 from dbops.engines.mysql.options import Options
@@ -43,6 +43,7 @@ def _beat(opts: Options, member: str, connection: Connection) -> str:
         return "replica"
     statement = client.sql(_WRITE, table=place(opts.heartbeat_schema))
     client.rows(connection, statement, [member, member])
+    events.note(connection, opts.heartbeat_schema)
     return "primary"
 
 

@@ -7,7 +7,16 @@ import time
 import pymysql
 
 from dbops.contract import Progress
-from dbops.engines.mysql import client, flavor, heartbeat, members, private_server, refill, replay
+from dbops.engines.mysql import (
+    client,
+    events,
+    flavor,
+    heartbeat,
+    members,
+    private_server,
+    refill,
+    replay,
+)
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.destination import Work
 from dbops.engines.mysql.options import Options
@@ -39,6 +48,7 @@ def replayed(opts: Options, work: Work, kept: str, tell: Progress) -> None:
             position = replay.run(at, way.chain, way.start, way.until, tell)
             with at.connect(60) as connection:
                 _require_beat(connection, opts.heartbeat_schema)
+                events.settle(connection, opts.heartbeat_schema)
                 replay.begin_anew(connection, position, way.highest)
     except (DbopsError, pymysql.Error) as error:
         words = explain(error) or str(error)

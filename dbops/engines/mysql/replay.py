@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 
 from dbops.contract import Progress
-from dbops.engines.mysql import applying, flavor, relay, scheduled
+from dbops.engines.mysql import applying, events, flavor, relay, scheduled
 from dbops.engines.mysql.applying import Applier
 from dbops.engines.mysql.chain import Chain, Segment
 from dbops.engines.mysql.client import Connection
@@ -88,7 +88,7 @@ def _replay(
             if written.names:
                 _apply(connection, kind, written, _stranger(writers), tell)
             after = scheduled.followed(before, written.scheduling)
-            scheduled.mend(connection, after, kind.switch)
+            scheduled.mend(connection, after, events.switch)
             return reached(connection)
 
 
