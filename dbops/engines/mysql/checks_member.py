@@ -18,14 +18,20 @@ _OUTSIDE = (
     "NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') LIMIT 5"
 )
 
+_FILTERS = ("Binlog_Do_DB", "Binlog_Ignore_DB")
+
 
 def server(target: Target, connection: Connection) -> Iterator[Check]:
     """Yield what the server itself says: settings, tables, role, replication."""
     found = client.variables(connection)
     yield from settings(found, flavor.of(connection))
     outside = [f"{d}.{t} ({e})" for d, t, e in client.rows(connection, _OUTSIDE)]
-    hint = "ALTER TABLE … ENGINE=InnoDB: only its tables have snapshots and survive a crash"
+    hint = (
+        "ALTER TABLE … ENGINE=InnoDB, then a full backup: only its tables have snapshots and "
+        "survive a crash"
+    )
     yield Check("all tables are InnoDB's", not outside, ", ".join(outside), hint)
+    yield whole(connection)
     yield from exactness(flavor.of(connection), connection)
     here = members.standing(connection)
     yield Check("role", True, here.role)
@@ -42,6 +48,14 @@ def settings(found: Mapping[str, str], kind: Flavor = MARIADB) -> Iterator[Check
     for name, wanted in kind.wanted.items():
         value = found.get(name, "")
         yield Check(name, value == wanted, value, "run provision, then restart")
+
+
+def whole(connection: Connection) -> Check:
+    """Check that no database is left out of the binary log, which replicas and restores need."""
+    (end,) = client.records(connection, flavor.of(connection).log_end) or [{}]
+    left = [f"{name} = {end[name]}" for name in _FILTERS if end.get(name)]
+    hint = "remove the setting and restart, then take a full backup and rebuild the replicas"
+    return Check("binary log leaves no database out", not left, ", ".join(left), hint)
 
 
 def exactness(kind: Flavor, connection: Connection) -> Iterator[Check]:

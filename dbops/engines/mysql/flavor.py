@@ -238,6 +238,7 @@ MARIADB = Flavor(
     private=(
         *_PRIVATE,
         "--skip-slave-start",
+        "--plugin-load-add=ha_blackhole",
         "--rpl-semi-sync-master-enabled=0",
         "--master-info-file={0.relay}/master.info",
         "--relay-log-info-file={0.relay}/relay.info",
@@ -283,6 +284,7 @@ MYSQL = Flavor(
         *_PRIVATE,
         "--super-read-only=0",
         "--skip-replica-start",
+        "--disabled-storage-engines=",
         "--gtid-mode=ON",
         "--enforce-gtid-consistency=ON",
         "--log-replica-updates=ON",

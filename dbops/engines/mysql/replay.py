@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 
 from dbops.contract import Progress
-from dbops.engines.mysql import applying, events, flavor, relay, scheduled
+from dbops.engines.mysql import applying, events, flavor, relay, scheduled, volatile
 from dbops.engines.mysql.applying import Applier
 from dbops.engines.mysql.chain import Chain, Segment
 from dbops.engines.mysql.client import Connection
@@ -45,18 +45,25 @@ def run(
 
     Raises CommandFailed for what could not be replayed, VerificationFailed when it ends elsewhere.
     """
+    with server.connect() as connection:
+        stood = volatile.stand_in(connection)
     position = start
     for segment in way.segments:
         if until is not None and position.holds(until):
             break
         files = [file.summary.path for file in segment.files]
         tell(f"replay of {len(files)} files of {segment.member} from {position or 'the beginning'}")
-        position = _replay(server, segment, position, stop(segment, until), tell)
+        try:
+            position = _replay(server, segment, position, stop(segment, until), tell)
+        except CommandFailed as error:
+            raise volatile.lost(error, stood) from None
     wanted = until if until is not None else _end(way.segments, start)
     if position != wanted:
         raise VerificationFailed(
             f"The replay ended at {position or 'the beginning'} and not at {wanted}."
         )
+    with server.connect() as connection:
+        volatile.put_back(connection, stood)
     return position
 
 
