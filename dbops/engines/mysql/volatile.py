@@ -2,8 +2,8 @@
 
 A replay would end at the first change of a row that is not there. Meanwhile a table of the engine
 BLACKHOLE stands in, which takes every change and keeps none. A server empties such a table when it
-is first opened after a start and logs that, as a transaction that no other member has; a replica
-and a server of dbops's own are made to open them where nothing is logged.
+is first opened after a start and logs that, as a transaction that no other member has, which stops
+a replica of MariaDB; so that one and a server of dbops's own open them where nothing is logged.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def present(connection: Connection) -> list[Place]:
 
 
 def hush(connection: Connection) -> list[Place]:
-    """Open each such table where nothing is logged, and return them; nobody's log says it."""
+    """Open each such table where nothing is logged, and return them; MySQL logs it all the same."""
     found = present(connection)
     client.rows(connection, "SET SESSION sql_log_bin = 0")
     for place in found:

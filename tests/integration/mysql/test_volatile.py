@@ -133,6 +133,7 @@ def test_mysql_lets_blackhole_stand_in(place: mysql.Place) -> None:
             client.rows(connection, statement)
     with private_server.running(at, 60), at.connect() as connection:
         position = replay.reached(connection)
+        replay.seed(connection, position)
         stood = volatile.stand_in(connection)
         assert len(stood) == 4
         shown = client.rows(connection, "SHOW CREATE TABLE d.mem")
