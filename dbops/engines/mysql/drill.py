@@ -148,7 +148,7 @@ class _Drill:
             raise VerificationFailed(
                 f"The restored server went past {work.point}, to {found.point}."
             )
-        return expected, found
+        return expected, fingerprint.as_named(found, expected)
 
     def newest(self, work: _Work, progress: Progress) -> Newest:
         reached = replay.run(self.at, work.way.chain, work.point, None, progress)

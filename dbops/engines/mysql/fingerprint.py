@@ -22,12 +22,13 @@ from dbops.engines.mysql.gtid import Position
 from dbops.engines.mysql.options import Options
 from dbops.engines.mysql.tables import MovedError, Piece, Table
 from dbops.errors import CommandFailed, ConfigError
-from dbops.manifest import DatabaseFingerprint, Fingerprint, TableFingerprint
+from dbops.manifest import DatabaseFingerprint, Fingerprint, Omission, TableFingerprint
 from dbops.targets import Target
 
 ATTEMPTS = 3
 _READERS = 2
 _READ_LIMIT_SECONDS = 12 * 3600
+_DEFINITION = "definition of "
 
 Connect = Callable[[], Connection]
 Key = tuple[str, str]
@@ -41,6 +42,7 @@ class Content:
     databases: tuple[DatabaseFingerprint, ...]
     bytes_read: int
     algorithm: str
+    omitted: tuple[Omission, ...] = ()
 
 
 def fingerprint(target: Target, progress: Progress) -> Sequence[Fingerprint]:
@@ -76,6 +78,7 @@ def take(connect: Connect, progress: Progress) -> Fingerprint:
         seconds=round(time.monotonic() - began, 3),
         bytes_read=found.bytes_read,
         databases=found.databases,
+        omitted=found.omitted,
     )
 
 
@@ -103,8 +106,14 @@ def _read(connect: Connect, stack: ExitStack, progress: Progress) -> Content:
         raise MovedError
     listed = tables.listing(control)
     names = tables.databases(control)
-    defined = {**tables.definitions(readers[0], listed), **tables.programs(control)}
     counted = tables.counted(control, listed)
+    omitted = tables.left_out(control, listed, counted)
+    bare = {(one.database, one.name) for one in omitted}
+    defined = {
+        _only_defined(key) if key in bare else key: text
+        for key, text in tables.definitions(readers[0], listed).items()
+    }
+    defined |= tables.programs(control)
     progress(f"fingerprint: {len(counted)} tables on {len(readers)} connections")
     sums = _sum(readers, [piece for one in counted for piece in tables.pieces(readers[0], one)])
     after = {(one.database, one.name): one.created for one in tables.present(control)}
@@ -112,7 +121,29 @@ def _read(connect: Connect, stack: ExitStack, progress: Progress) -> Content:
         raise MovedError
     found = _assemble(names, defined, sums)
     read = sum(one.size for one in counted)
-    return Content(position, found, read, flavor.of(control).summing.algorithm)
+    return Content(position, found, read, flavor.of(control).summing.algorithm, omitted)
+
+
+def _only_defined(key: Key) -> Key:
+    """Return what an entry is called that has no rows, because they are not compared."""
+    return key[0], f"{_DEFINITION}{key[1]}"
+
+
+def as_named(found: Fingerprint, expected: Fingerprint) -> Fingerprint:
+    """Return ``found`` with the names of earlier versions if ``expected`` has been taken by one.
+
+    They gave a table whose rows they did not read no rows, under its plain name.
+    """
+    if expected.omitted:
+        return found
+    databases = []
+    for database in found.databases:
+        plain = [
+            table.model_copy(update={"name": table.name.removeprefix(_DEFINITION)})
+            for table in database.tables
+        ]
+        databases.append(database.model_copy(update={"tables": tuple(plain)}))
+    return found.model_copy(update={"databases": tuple(databases)})
 
 
 @contextmanager

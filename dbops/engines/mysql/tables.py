@@ -2,6 +2,7 @@
 
 Counted are the rows of tables whose engine keeps snapshots (InnoDB). Of other tables, views,
 routines and events only the definition counts; sequences and the system's own databases do not.
+:func:`left_out` names what is there and is not compared.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.client import name as quoted
 from dbops.engines.mysql.columns import Column
 from dbops.errors import CommandFailed
+from dbops.manifest import Omission
 
 _TABLES = (
     "SELECT table_schema, table_name, table_type, COALESCE(engine,''), "
@@ -27,6 +29,16 @@ _TABLES = (
     "FROM information_schema.tables WHERE table_schema NOT IN "
     "('mysql','information_schema','performance_schema','sys') "
     "AND table_type <> 'SEQUENCE' AND table_type <> 'TEMPORARY'"
+)
+_SEQUENCES = (
+    "SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'SEQUENCE' "
+    "AND table_schema NOT IN ('mysql','information_schema','performance_schema','sys')"
+)
+_ACCOUNTS = Omission(
+    database="",
+    name="accounts, roles and privileges",
+    kind="list of accounts",
+    reason="a drill's server has accounts of its own",
 )
 _COLUMNS = (
     "SELECT table_schema, table_name, column_name, data_type, is_nullable, column_key "
@@ -133,6 +145,27 @@ def counted(connection: Connection, tables: Sequence[Table]) -> list[Table]:
     query = "SELECT engine FROM information_schema.engines WHERE transactions = 'YES'"
     engines = {str(name) for (name,) in client.rows(connection, query)}
     return [t for t in tables if t.engine in engines and t.kind != "VIEW"]
+
+
+def left_out(
+    connection: Connection, listed: Sequence[Table], counted: Sequence[Table]
+) -> tuple[Omission, ...]:
+    """Return what there is of which a fingerprint tells no rows."""
+    found = [_ACCOUNTS]
+    for table in listed:
+        if table.kind == "VIEW" or table in counted:
+            continue
+        reason = "its engine keeps no snapshots, so its rows have no exact point"
+        if table.engine == "MEMORY":
+            reason = "its rows go when a server stops, so no backup has them"
+        kind = f"{table.engine or 'broken'} table"
+        found.append(Omission(database=table.database, name=table.name, kind=kind, reason=reason))
+    for database, name in client.rows(connection, _SEQUENCES):
+        reason = "its next value is that of now, not that of a snapshot"
+        found.append(
+            Omission(database=str(database), name=str(name), kind="sequence", reason=reason)
+        )
+    return tuple(found)
 
 
 def pieces(connection: Connection, table: Table) -> list[Piece]:

@@ -148,7 +148,7 @@ def test_history_of_a_versioned_table_counts(member: Member) -> None:
 def test_a_table_outside_snapshots_counts_by_definition_alone(member: Member) -> None:
     member.run("CREATE DATABASE d", "CREATE TABLE d.m (a INT) ENGINE=MyISAM")
     member.run("INSERT INTO d.m VALUES (1)")
-    assert [(t.name, t.rows) for t in take(member).databases[0].tables] == [("m", 0)]
+    assert [(t.name, t.rows) for t in take(member).databases[0].tables] == [("definition of m", 0)]
 
 
 def test_a_row_too_long_to_be_summed_is_an_error(member: Member) -> None:
@@ -217,3 +217,35 @@ def test_a_table_altered_meanwhile_makes_it_begin_anew(member: Member) -> None:
     found = fingerprint.take(lambda: client.over(member.socket, "root", 600), alter)
     assert any("being altered" in text for text in told)
     assert compare(found, take(member)) == []
+
+
+def test_what_is_not_compared_is_named_and_has_no_rows(member: Member) -> None:
+    member.run(
+        "CREATE DATABASE d",
+        "CREATE TABLE d.i (a INT PRIMARY KEY)",
+        "CREATE TABLE d.my (a INT) ENGINE = MyISAM",
+        "CREATE TABLE d.mem (a INT) ENGINE = MEMORY",
+        "CREATE SEQUENCE d.s",
+        "INSERT INTO d.my VALUES (1)",
+    )
+    found = take(member)
+    (database,) = [one for one in found.databases if one.database == "d"]
+    assert {one.name for one in database.tables} == {"definition of mem", "definition of my", "i"}
+    assert {(one.name, one.kind) for one in found.omitted if one.database == "d"} == {
+        ("my", "MyISAM table"),
+        ("mem", "MEMORY table"),
+        ("s", "sequence"),
+    }
+    member.run("ALTER TABLE d.my ADD b INT")
+    (difference,) = compare(found, take(member))
+    assert (difference.table, difference.what) == ("definition of my", "definition")
+
+
+def test_a_fingerprint_of_an_earlier_version_is_compared_by_its_names(member: Member) -> None:
+    member.run("CREATE DATABASE d", "CREATE TABLE d.my (a INT) ENGINE = MyISAM")
+    found = take(member)
+    former = fingerprint.as_named(found, found.model_copy(update={"omitted": ()}))
+    former = former.model_copy(update={"omitted": ()})
+    assert {one.name for db in former.databases for one in db.tables} == {"my"}
+    assert compare(former, fingerprint.as_named(found, former)) == []
+    assert fingerprint.as_named(found, found) == found
