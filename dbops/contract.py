@@ -8,7 +8,7 @@ found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
@@ -217,6 +217,20 @@ class Migration:
 
 
 @dataclass(frozen=True)
+class MembersCompared:
+    """How the replicas' content stood to the primary's, all at one ``point`` of its log.
+
+    ``differences`` has an entry for each replica that was compared, empty when it is equal, and
+    ``skipped`` says why another one was not.
+    """
+
+    primary: str
+    point: str
+    differences: Mapping[str, tuple[Difference, ...]]
+    skipped: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Sample:
     """One metric sample: a gauge unless ``kind`` says otherwise."""
 
@@ -238,6 +252,8 @@ class Engine:
     """One engine. The name is also its role, group, package, argument and metric label.
 
     ``ansible_verbs`` are the verbs that its role carries out without a Python function.
+    ``compare_members`` is None where a replica is a copy of the primary's blocks or where nothing
+    can fix the content of two members at one point.
     """
 
     name: str
@@ -254,6 +270,7 @@ class Engine:
     plan_salvage: Callable[[Target], Plan] | None = None
     plan_discard: Callable[[Target], Plan] | None = None
     fingerprint: Callable[[Target, Progress], Sequence[Fingerprint]] | None = None
+    compare_members: Callable[[Target, Progress], MembersCompared] | None = None
     run_drill: Callable[[Target, DrillRequest, Progress], DrillResult] | None = None
     heartbeat: Callable[[Target, Callable[[], bool]], None] | None = None
     collect: Callable[[Target], Iterable[Sample]] | None = None

@@ -9,7 +9,9 @@ text}},
 "catalogue": {"retained": n, "full": n, "chain_length": n, "encrypted": bool,
 "oldest": time or null, "newest": time or null, "newest_backup": id or null,
 "gap_seconds": n, "doubt": text or null},
-"prune": {"last_success": time}}``.
+"prune": {"last_success": time},
+"members": {"last_attempt", "last_result", "last_success", "primary", "point", "message",
+"differences": {member: n}}}``.
 Times are ISO 8601 in UTC. ``last_result`` is that of the last attempt that has ended, also by being
 killed; one that runs has changed nothing but ``last_attempt`` so far.
 """
@@ -26,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from dbops import files, handles, lock
-from dbops.contract import Backup, Catalogue, VerifyResult
+from dbops.contract import Backup, Catalogue, MembersCompared, VerifyResult
 from dbops.errors import DbopsError
 from dbops.manifest import Kind, Manifest
 from dbops.targets import Target, state_folder
@@ -48,7 +50,13 @@ def read(target: Target) -> dict[str, Any]:
     except (OSError, ValueError):
         data = {}
     status: dict[str, Any] = data if isinstance(data, dict) else {}
-    sections: dict[str, Any] = {"kinds": {}, "verify": {}, "catalogue": {}, "prune": {}}
+    sections: dict[str, Any] = {
+        "kinds": {},
+        "verify": {},
+        "catalogue": {},
+        "prune": {},
+        "members": {},
+    }
     status = {"schema_version": SCHEMA} | sections | status
     for kind, last in status["kinds"].items():
         if last.get("running") and not lock.held(target, _attempt(kind)):
@@ -159,3 +167,33 @@ def note_verified(target: Target, result: VerifyResult, sound: Sequence[str]) ->
     if not result.problems:
         changes["last_success"] = now
     update(target, "verify", changes)
+
+
+@contextmanager
+def comparing(target: Target) -> Iterator[Callable[[MembersCompared], None]]:
+    """Write down how a comparison of the members ended; yields what is told its result.
+
+    Only one that found every member of the cluster equal is a good one.
+    """
+    changes: dict[str, Any] = {"last_attempt": _now(), "last_result": 0, "message": "did not end"}
+
+    def note(found: MembersCompared) -> None:
+        counts = {member: len(each) for member, each in found.differences.items()}
+        differ = [f"{name} differs in {number} places" for name, number in counts.items() if number]
+        left = [f"{name} was not compared: {why}" for name, why in found.skipped.items()]
+        changes.update(primary=found.primary, point=found.point, differences=counts)
+        changes["message"] = "; ".join((*differ, *left))
+        if not changes["message"]:
+            changes.update(last_result=1, last_success=_now())
+
+    try:
+        yield note
+    except DbopsError as error:
+        changes["message"] = str(error)
+        raise
+    finally:
+        update(target, "members", changes)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -193,6 +193,18 @@ def attempts(target: Target) -> Iterator[Check]:
     yield Check("stored files were verified", ok, problems or f"{days:.1f} days ago", hint)
 
 
+def members(target: Target) -> Check:
+    """Check how the last comparison of the replicas with the primary ended, if there was one."""
+    name, last = "members have the primary's content", status.read(target)["members"]
+    hint = "run dbops fingerprint --members; rebuild the member that differs from the right one"
+    if not last:
+        return Check(name, True, "not compared yet")
+    days = _days(last.get("last_success"))
+    ok = last.get("last_result") == 1 and days <= VERIFY_DAYS
+    detail = str(last.get("message") or f"{days:.1f} days ago")
+    return Check(name, ok, detail, hint)
+
+
 def _days(moment: object) -> float:
     try:
         return (datetime.now(UTC) - datetime.fromisoformat(str(moment))).total_seconds() / 86400

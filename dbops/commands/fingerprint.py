@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 from pydantic import TypeAdapter, ValidationError
 
-from dbops import files
+from dbops import files, lock, status
 from dbops.commands import options, output
 from dbops.errors import ConfigError, VerificationFailed
 from dbops.manifest import Difference, Fingerprint, compare
-from dbops.targets import first_complaint
+from dbops.targets import Target, first_complaint
 
 
 @click.command("fingerprint")
@@ -29,20 +29,36 @@ from dbops.targets import first_complaint
     type=click.Path(path_type=Path, dir_okay=False),
     help="Compare the content with the fingerprint in this file.",
 )
+@click.option(
+    "--members",
+    "members",
+    is_flag=True,
+    help="Compare every replica with the primary, on the host that keeps the backups.",
+)
 @options.as_json
 def fingerprint_command(
-    cluster: str | None, output_file: Path | None, compare_file: Path | None, json_output: bool
+    cluster: str | None,
+    output_file: Path | None,
+    compare_file: Path | None,
+    members: bool,
+    json_output: bool,
 ) -> None:
     """Count and checksum the rows of every table, without holding up writers.
 
-    With --compare it ends with status 6 when anything differs.
+    With --compare or --members it ends with status 6 when anything differs.
 
     \b
     Examples:
       dbops fingerprint --output before.json
       dbops fingerprint --compare before.json
+      dbops fingerprint --members
     """
     target = options.pick(cluster)
+    if members:
+        if output_file is not None or compare_file is not None:
+            raise ConfigError("--members compares servers with each other and with no file.")
+        _compare_members(target, json_output)
+        return
     take = options.ability(target, lambda engine: engine.fingerprint, "fingerprint")
     expected = None if compare_file is None else read(compare_file)
     with output.progress() as progress:
@@ -66,6 +82,33 @@ def fingerprint_command(
         output.data(found)
     elif output_file is None:
         _show(found)
+
+
+def _compare_members(target: Target, json_output: bool) -> None:
+    run = options.ability(target, lambda engine: engine.compare_members, "comparison of members")
+    with (
+        lock.hold(target, "comparison"),
+        status.comparing(target) as note,
+        output.progress() as progress,
+    ):
+        found = run(target, progress)
+        note(found)
+    if json_output:
+        output.data(found)
+    for member, differences in found.differences.items():
+        if not json_output and differences:
+            output.line(f"{member} differs from {found.primary}:")
+            _show_differences(differences, False)
+    for member, why in found.skipped.items():
+        output.line(f"{member} was not compared: {why}")
+    differ = [name for name, each in found.differences.items() if each]
+    if differ or found.skipped:
+        raise VerificationFailed(
+            f"At {found.point}, not every member of {target.cluster} was found to have what "
+            f"{found.primary} has: {', '.join((*differ, *found.skipped))}."
+        )
+    if not json_output:
+        output.line(f"At {found.point}, every member of {target.cluster} has the same content.")
 
 
 def read(path: Path) -> tuple[Fingerprint, ...]:

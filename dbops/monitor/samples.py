@@ -155,6 +155,20 @@ def backups(
         yield from _kind(method, kind, tried.get(kind, {}), intervals.get(kind, 0.0))
     yield from _catalogue(method, found["catalogue"])
     yield from _verification(method, found["verify"])
+    if found.get("members"):
+        yield from _members(found["members"])
+
+
+def _members(last: dict[str, Any]) -> Iterator[Sample]:
+    equal = _time(last.get("last_success"))
+    text = "When all members were last found to have the primary's content; 0 is never."
+    yield Sample("dbops_members_equal_timestamp_seconds", equal, (), text)
+    text = "Whether the last comparison found all members equal to the primary."
+    yield Sample("dbops_members_last_result", _number(last.get("last_result")), (), text)
+    text = "Places in which the last comparison found a member to differ from the primary."
+    for member, number in sorted((last.get("differences") or {}).items()):
+        labels = (("member", str(member)),)
+        yield Sample("dbops_members_differences", _number(number), labels, text)
 
 
 def _verification(method: str, verify: dict[str, Any]) -> Iterator[Sample]:

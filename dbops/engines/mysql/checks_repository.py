@@ -35,6 +35,8 @@ def servers(target: Target, opts: Options) -> Iterator[Check]:
     primaries = [name for name, one in known.items() if one.role == "primary"]
     detail = ", ".join(primaries) or "none"
     yield Check("there is one primary", len(primaries) == 1, detail, "run replicate")
+    if len(target.members) > 1:
+        yield lines.members(target)
     yield from _archived(target, opts, known)
 
 

@@ -98,12 +98,39 @@ def read(connect: Connect, progress: Progress) -> Content:
 
 
 def _read(connect: Connect, stack: ExitStack, progress: Progress) -> Content:
+    return fixed(connect, stack).read(progress)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A server's content as it is at ``position`` for as long as the connections stay open."""
+
+    control: Connection
+    readers: Sequence[Connection]
+    position: Position | None
+
+    def read(self, progress: Progress) -> Content:
+        """Read everything; MovedError when a table is altered meanwhile."""
+        return _summed(self.control, self.readers, self.position, progress)
+
+
+def fixed(connect: Connect, stack: ExitStack) -> Fixed:
+    """Open snapshots that agree; MovedError when tables are altered meanwhile."""
     control = stack.enter_context(_opened(connect))
     before = tables.present(control)
     readers = [stack.enter_context(_opened(connect)) for _ in range(_READERS)]
     position, readers = snapshots.begin(control, readers)
     if tables.present(control) != before:
         raise MovedError
+    return Fixed(control, readers, position)
+
+
+def _summed(
+    control: Connection,
+    readers: Sequence[Connection],
+    position: Position | None,
+    progress: Progress,
+) -> Content:
     listed = tables.listing(control)
     names = tables.databases(control)
     counted = tables.counted(control, listed)

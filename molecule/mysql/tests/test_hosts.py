@@ -18,6 +18,7 @@ _UNITS = {
         *(["dbops-backup-flights-sql@incremental.timer"] if FLAVOR == "mariadb" else []),
         "dbops-backup-flights-sql@log.timer",
         "dbops-verify-flights-sql.timer",
+        "dbops-members-flights-sql.timer",
     ],
     "drill": ["dbops-exporter.service", "dbops-drill-flights-sql.timer"],
 }

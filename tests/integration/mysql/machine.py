@@ -164,7 +164,7 @@ def _installed() -> Path:
 def certificates(folder: Path) -> None:
     """Make an authority, and a certificate for 127.0.0.1 and the name m1."""
     folder.mkdir()
-    (folder / "ext").write_text("subjectAltName=IP:127.0.0.1,DNS:m1\n")
+    (folder / "ext").write_text("subjectAltName=IP:127.0.0.1,IP:127.0.0.2,DNS:m1\n")
     new = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
     for line in (
         f"req -x509 {new} -keyout ca.key -out ca.crt -subj /CN=ca -days 2",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dbops.engines.mysql import client
 from tests.integration import ports
-from tests.integration.mysql.machine import Member
+from tests.integration.mysql.machine import Member, certificates, tls_settings
 
 FILES = Path(__file__).resolve().parents[3] / "roles" / "mysql" / "files" / "mariadb"
 
@@ -18,8 +18,10 @@ class Pair:
     """Two members of one cluster; ``replica`` follows ``primary``."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder, port = folder, ports.free()
+        certificates(folder / "tls")
         self.primary, self.replica = (
-            Member(folder / f"m{number}", server_id=number, port=ports.free()).install().start()
+            Member(folder / f"m{number}", number, port, self._settings(number)).install().start()
             for number in (1, 2)
         )
         for member in (self.primary, self.replica):
@@ -31,12 +33,21 @@ class Pair:
         self.follow()
         self.primary.run("CREATE DATABASE d", "CREATE DATABASE dbops")
 
+    def _settings(self, number: int) -> str:
+        tls = tls_settings(self.folder / "tls")
+        return f"bind-address = {self.address(number)}\n{tls}"
+
+    @staticmethod
+    def address(number: int) -> str:
+        """Return the address of a member by its number."""
+        return f"127.0.0.{number}"
+
     def follow(self) -> None:
         """Let the replica follow the primary, as the role's module does."""
-        port = self.primary.options.port
+        port, number = self.primary.options.port, self.primary.value("SELECT @@server_id")
         self.replica.run(
             "SET GLOBAL read_only = 1",
-            f"CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port}, "
+            f"CHANGE MASTER TO MASTER_HOST = '{self.address(number)}', MASTER_PORT = {port}, "
             "MASTER_USER = 'r', MASTER_PASSWORD = 'secret', MASTER_USE_GTID = slave_pos, "
             "MASTER_DEMOTE_TO_SLAVE = 1",
             "START SLAVE",
