@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from dbops.contract import Check
 from dbops.engines.mysql import client, events, flavor, members, options
+from dbops.engines.mysql.backup import series
 from dbops.engines.mysql.client import Connection
 from dbops.engines.mysql.flavor import MARIADB, Flavor
 from dbops.engines.mysql.members import Standing
@@ -18,6 +20,7 @@ _OUTSIDE = (
     "NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') LIMIT 5"
 )
 
+_UPGRADED = ("mariadb_upgrade_info", "mysql_upgrade_info")
 _FILTERS = ("Binlog_Do_DB", "Binlog_Ignore_DB")
 
 
@@ -25,6 +28,8 @@ def server(target: Target, connection: Connection) -> Iterator[Check]:
     """Yield what the server itself says: settings, tables, role, replication."""
     found = client.variables(connection)
     yield from settings(found, flavor.of(connection))
+    if flavor.of(connection) is MARIADB:
+        yield upgraded(found, options.read(target).require_path("data_dir"))
     outside = [f"{d}.{t} ({e})" for d, t, e in client.rows(connection, _OUTSIDE)]
     hint = (
         "ALTER TABLE … ENGINE=InnoDB, then a full backup: only its tables have snapshots and "
@@ -48,6 +53,19 @@ def settings(found: Mapping[str, str], kind: Flavor = MARIADB) -> Iterator[Check
     for name, wanted in kind.wanted.items():
         value = found.get(name, "")
         yield Check(name, value == wanted, value, "run provision, then restart")
+
+
+def upgraded(found: Mapping[str, str], data_dir: Path) -> Check:
+    """Check that the system tables are of the server's series: MariaDB's unit upgrades none.
+
+    A data directory that a restore made has no note of it.
+    """
+    noted = next((data_dir / name for name in _UPGRADED if (data_dir / name).is_file()), None)
+    said = noted.read_text(encoding="utf-8", errors="replace").strip() if noted else ""
+    here = found.get("version", "")
+    detail = f"{said or 'of an unknown release'}, the server is {here}"
+    ok = not said or series(said) == series(here)
+    return Check("system tables are of this release", ok, detail, "run mariadb-upgrade as root")
 
 
 def whole(connection: Connection) -> Check:
