@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pymysql
@@ -53,7 +54,7 @@ _MADE_AS = (
     "SELECT event_name, definer, sql_mode, time_zone, character_set_client, collation_connection "
     "FROM information_schema.events WHERE event_schema = %s AND event_name = %s"
 )
-_SWITCH = {ON: "ENABLE", OFF: "DISABLE"}
+_SWITCH = {ON: "ENABLE", OFF: "DISABLE", ELSEWHERE: "DISABLE ON SLAVE"}
 
 
 def prepare(connection: Connection, schema: str) -> bool:
@@ -122,6 +123,37 @@ def settle(connection: Connection, schema: str) -> list[str]:
     return [
         f"{key[0]}.{key[1]} is {after[key]}" for key in sorted(after) if after[key] != before[key]
     ]
+
+
+@contextmanager
+def resting(connection: Connection) -> Iterator[None]:
+    """Let no event begin while the block runs."""
+    was = client.value(connection, "SELECT @@GLOBAL.event_scheduler")
+    if was == "ON":
+        client.rows(connection, "SET GLOBAL event_scheduler = OFF")
+    try:
+        yield
+    finally:
+        if was == "ON":
+            client.rows(connection, "SET GLOBAL event_scheduler = ON")
+
+
+def running(connection: Connection) -> list[str]:
+    """Return the events that run by themselves now."""
+    if client.value(connection, "SELECT @@GLOBAL.event_scheduler") != "ON":
+        return []
+    return [
+        f"{a}.{b}" for (a, b), state in sorted(scheduled.states(connection).items()) if state == ON
+    ]
+
+
+def leave_to_the_other(connection: Connection, schemas: Sequence[str]) -> None:
+    """Mark the events of some databases as another server's, in no log."""
+    client.rows(connection, "SET SESSION sql_log_bin = 0")
+    for (schema, name), state in scheduled.states(connection).items():
+        if schema in schemas and state != ELSEWHERE:
+            switch(connection, schema, name, ELSEWHERE)
+    client.rows(connection, "SET SESSION sql_log_bin = 1")
 
 
 def switch(connection: Connection, schema: str, name: str, state: str) -> None:

@@ -16,7 +16,17 @@ from functools import partial
 
 from dbops import files
 from dbops.contract import MigratedDatabase, MigrateStep, Migration, Progress
-from dbops.engines.mysql import client, fingerprint, flavor, gtid, members, options, tables
+from dbops.engines.mysql import (
+    client,
+    events,
+    fingerprint,
+    flavor,
+    gtid,
+    members,
+    options,
+    scheduled,
+    tables,
+)
 from dbops.engines.mysql import migrate_link as link
 from dbops.engines.mysql.backup import series
 from dbops.engines.mysql.client import Connection
@@ -121,7 +131,10 @@ def _start(opts: Options, ours: Connection) -> Plan:
         with client.local(opts, timeout_seconds=0) as here:
             link.close(here)
             try:
-                link.follow(opts, here, link.copy(opts, here, wanted, tell))
+                with events.resting(here):
+                    position = link.copy(opts, here, wanted, tell)
+                    events.leave_to_the_other(here, wanted)
+                link.follow(opts, here, position)
             except BaseException:
                 link.remove(opts, here)
                 raise
@@ -180,6 +193,8 @@ def _require_close(ours: Connection) -> None:
 def _move(opts: Options, target: Target, tell: Progress) -> float:
     """Close the other side, wait for its last write, open this one; undo that on any failure."""
     with client.local(opts, timeout_seconds=0) as here, link.there(opts) as theirs:
+        _require_no_events(theirs)
+        wanted = scheduled.states(theirs)
         began = time.monotonic()
         with _closed(theirs):
             last = link.position(theirs)
@@ -189,6 +204,7 @@ def _move(opts: Options, target: Target, tell: Progress) -> float:
             link.mark(opts, here)
         link.open_for_writing(here)
         pause = time.monotonic() - began
+        scheduled.mend(here, wanted, events.switch)
     _end_move(opts, target)
     return pause
 
@@ -199,6 +215,16 @@ def _end_move(opts: Options, target: Target) -> None:
     with client.local(opts, timeout_seconds=0) as here:
         if members.following(here, members.MIGRATION) is not None:
             link.forget(here)
+
+
+def _require_no_events(theirs: Connection) -> None:
+    """An event of root's would go on writing where nobody may."""
+    if found := events.running(theirs):
+        raise Refused(
+            f"Events run on the other cluster's primary ({', '.join(found[:3])}), and would go on "
+            "there: run SET GLOBAL event_scheduler = OFF on it as root, then switch. Nothing was "
+            "done."
+        )
 
 
 @contextmanager

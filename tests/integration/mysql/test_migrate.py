@@ -245,3 +245,31 @@ def test_a_switch_that_is_killed_once_this_side_is_open_is_ended_by_the_next(
 
 def killed(*words: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_events_run_once_before_and_after_a_switch(sides: tuple[Side, Side]) -> None:
+    old, new = sides
+    for side in sides:
+        side.member.run("SET GLOBAL event_scheduler = ON")
+    old.member.run(
+        "CREATE TABLE d.ran (at TIMESTAMP(6) DEFAULT CURRENT_TIMESTAMP(6), place INT)",
+        "CREATE EVENT d.on ON SCHEDULE EVERY 1 SECOND DO INSERT INTO d.ran (place) "
+        "VALUES (@@gtid_domain_id)",
+        "CREATE EVENT d.off ON SCHEDULE EVERY 1 SECOND DISABLE DO SELECT 1",
+    )
+    step(new, old, "start")
+    old.member.run("ALTER EVENT d.on COMMENT 'later'")
+    step(new, old, "prove")
+    ran = "SELECT DISTINCT place FROM d.ran"
+    assert new.member.rows(ran) == [(1,)]
+    assert new.member.value("SELECT @@GLOBAL.event_scheduler") == "ON"
+    with pytest.raises(Refused, match=r"Events run .* \(d\.on\)"):
+        step(new, old, "switch")
+    assert not int(old.member.value("SELECT @@read_only"))
+    old.member.run("SET GLOBAL event_scheduler = OFF")
+    time.sleep(1)
+    step(new, old, "switch")
+    states = "SELECT event_name, status FROM information_schema.events ORDER BY 1"
+    assert new.member.rows(states) == [("off", "DISABLED"), ("on", "ENABLED")]
+    time.sleep(2)
+    assert new.member.rows(f"{ran} ORDER BY 1") == [(1,), (2,)]
