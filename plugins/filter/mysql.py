@@ -8,6 +8,40 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 _POSITION = re.compile(r"[0-9A-Za-z_:,-]*")
+_ONE_LINE = re.compile(r"[\w+:.,;@%= -]*")
+_MADE_WITH = ("innodb_data_file_path", "innodb_page_size", "lower_case_table_names")
+_MEANING = (
+    *_MADE_WITH,
+    "block_encryption_mode",
+    "character_set_collations",
+    "character_set_filesystem",
+    "character_set_server",
+    "collation_server",
+    "default_collation_for_utf8mb4",
+    "default_storage_engine",
+    "default_time_zone",
+    "default_tmp_storage_engine",
+    "default_week_format",
+    "div_precision_increment",
+    "explicit_defaults_for_timestamp",
+    "ft_max_word_len",
+    "ft_min_word_len",
+    "group_concat_max_len",
+    "innodb_checksum_algorithm",
+    "innodb_default_row_format",
+    "innodb_ft_max_token_size",
+    "innodb_ft_min_token_size",
+    "innodb_strict_mode",
+    "innodb_undo_tablespaces",
+    "lc_time_names",
+    "mysql56_temporal_format",
+    "ngram_token_size",
+    "old_mode",
+    "plugin_load_add",
+    "sql_generate_invisible_primary_key",
+    "sql_mode",
+    "updatable_views_with_limit",
+)
 
 
 def identity(host: str, own: Any = None) -> str:
@@ -126,6 +160,27 @@ def _beyond(
     return ",".join(missing)
 
 
+def meaning(settings: dict[str, Any]) -> dict[str, str]:
+    """Return those of a server's settings that change what statements and files mean.
+
+    A drill's server has them too. What names a path is the host's own.
+    """
+    return {
+        name: _text(value)
+        for name, value in settings.items()
+        if name in _MEANING and _ONE_LINE.fullmatch(_text(value))
+    }
+
+
+def made_with(settings: dict[str, Any]) -> list[str]:
+    """Return the options that a server must be made with, to start with ``settings``."""
+    return [f"--{n.replace('_', '-')}={_text(v)}" for n, v in settings.items() if n in _MADE_WITH]
+
+
+def _text(value: Any) -> str:
+    return {True: "ON", False: "OFF"}[value] if isinstance(value, bool) else str(value)
+
+
 class FilterModule:
     """What Ansible looks for."""
 
@@ -138,6 +193,8 @@ class FilterModule:
             "dbops_mysql_archive": archive,
             "dbops_mysql_errant": errant,
             "dbops_mysql_identity": identity,
+            "dbops_mysql_made_with": made_with,
+            "dbops_mysql_meaning": meaning,
             "dbops_mysql_position": position,
             "dbops_mysql_reader": reader,
         }

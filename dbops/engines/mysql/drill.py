@@ -117,7 +117,8 @@ class _Drill:
                 f"Backup {manifest.backup_id} was made by version {manifest.version} of the server "
                 f"and this host has {here}: install {manifest.version} here."
             )
-        proofs.make_ready(self.at, self.cell.scratch, [self.stage], self.end)
+        settings = self.opts.drill_settings
+        proofs.make_ready(self.at, self.cell.scratch, [self.stage], self.end, settings)
         with handles.make(self.log, mode=0o700):
             pass
 

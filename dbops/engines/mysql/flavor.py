@@ -254,7 +254,7 @@ MARIADB = Flavor(
         "--binlog-format=MIXED",
     ),
     wanted={**_DURABLE, "log_slave_updates": "ON", "gtid_strict_mode": "ON"},
-    session=_SESSION + "max_statement_time = 0",
+    session=_SESSION + "max_statement_time = 0, old_mode = 'UTF8_IS_UTF8MB3'",
     links="SHOW ALL SLAVES STATUS",
     log_end="SHOW MASTER STATUS",
     log_start="Gtid_list",
@@ -301,7 +301,8 @@ MYSQL = Flavor(
         "enforce_gtid_consistency": "ON",
         "replica_preserve_commit_order": "ON",
     },
-    session=_SESSION + "max_execution_time = 0, information_schema_stats_expiry = 0",
+    session=_SESSION + "max_execution_time = 0, information_schema_stats_expiry = 0, "
+    "show_create_table_verbosity = 0, show_gipk_in_create_table_and_information_schema = 1",
     links="SHOW REPLICA STATUS",
     log_end="SHOW BINARY LOG STATUS",
     log_start="Previous_gtids",

@@ -6,7 +6,9 @@ What is *not* here: a secret, only the paths of the option files that hold them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
 
 from dbops.options import Port, ResticOptions, require_part
 from dbops.options import read as read_options
@@ -15,11 +17,15 @@ from dbops.targets import Target
 __all__ = ["Flavor", "Options", "read", "require_part"]
 
 Flavor = Literal["mariadb", "mysql"]
+SettingName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+SettingValue = Annotated[str, StringConstraints(pattern=r"^[\w+:.,;@%= -]*$")]
+"""One line of an option file that names no path."""
 
 
 class Options(ResticOptions):
     """Settings of one cluster as seen from one host.
 
+    ``drill_settings`` are those of the cluster that change what statements and files mean.
     A ``*_file`` is an option file with ``user``, ``password`` and ``ssl-*`` under ``[client]``.
     """
 
@@ -55,6 +61,7 @@ class Options(ResticOptions):
     migrate_file: Path | None = None
 
     drill_check_tables: bool = True
+    drill_settings: dict[SettingName, SettingValue] = Field(default_factory=dict)
 
 
 def read(target: Target) -> Options:

@@ -33,6 +33,10 @@ FIRST = (
 )
 """What a new MySQL is told while it is made."""
 _STOP_SECONDS = 600.0
+_FIXED = re.compile(
+    r"(lower[_-]case[_-]table[_-]names|innodb[_-]page[_-]size|innodb[_-]data[_-]file[_-]path)"
+    r"\s*=\s*([\w:;]+)"
+)
 _VERSION = re.compile(r"Ver (\d+\.\d+)\.")
 
 
@@ -181,8 +185,18 @@ def initialize(server: Server) -> Command:
         f"--datadir={server.data_dir}",
         f"--init-file={script}",
         f"--tmpdir={server.temporary}",
+        *_made_with(server.config),
     )
     return server.tool(argv, "making an empty server")
+
+
+def _made_with(config: Path) -> list[str]:
+    """Return the options of ``config`` that a server must be made with to start with them."""
+    found: dict[str, str] = {}
+    for line in scratch.read(config).splitlines():
+        if match := _FIXED.fullmatch(line.strip()):
+            found[match[1].replace("_", "-")] = match[2].strip()
+    return [f"--{name}={value}" for name, value in found.items()]
 
 
 def version(flavor: Flavor = MARIADB) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -46,12 +46,24 @@ lower-case-table-names = 0
 }
 
 
-def configuration(kind: Flavor, memory: int, first: Path) -> str:
-    """Return the scratch server's option file; ``first`` is what it is told before it answers."""
-    return _CONFIGURATION[kind.name].format(memory=memory, first=first)
+def configuration(
+    kind: Flavor, memory: int, first: Path, settings: Mapping[str, str] | None = None
+) -> str:
+    """Return the scratch server's option file; ``first`` is what it is told before it answers.
+
+    ``settings`` are those of the cluster that change what its statements and files mean.
+    """
+    lines = [f"{name} = {value}\n" for name, value in sorted((settings or {}).items())]
+    return _CONFIGURATION[kind.name].format(memory=memory, first=first) + "".join(lines)
 
 
-def make_ready(at: Server, root: Path, fetched: Sequence[Path], stop: Callable[[], None]) -> None:
+def make_ready(
+    at: Server,
+    root: Path,
+    fetched: Sequence[Path],
+    stop: Callable[[], None],
+    settings: Mapping[str, str],
+) -> None:
     """Make the scratch folder ``root`` with what the server needs, and ``fetched``, its account's.
 
     ``stop`` ends what a killed drill left there.
@@ -59,7 +71,7 @@ def make_ready(at: Server, root: Path, fetched: Sequence[Path], stop: Callable[[
     scratch.create(root, at.user, [at.data_dir, at.run_dir, *fetched], stop)
     first = root / "first.sql"
     scratch.put(first, "".join(f"{line};\n" for line in at.accounts()))
-    scratch.put(at.config, configuration(at.flavor, refill.memory_bytes(), first))
+    scratch.put(at.config, configuration(at.flavor, refill.memory_bytes(), first, settings))
 
 
 def newest_beat(at: Server, schema: str) -> datetime | None:

@@ -60,11 +60,19 @@ def own(programs: None, folder: Path) -> Iterator[Member]:
 
 
 @pytest.fixture
-def site(programs: None, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def settings() -> str:
+    """Further lines of the option file of the site's member."""
+    return ""
+
+
+@pytest.fixture
+def site(
+    programs: None, folder: Path, settings: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
     """A member and its repository host; what SSH would carry is called directly."""
     if shutil.which("restic") is None or os.geteuid() != 0:
         pytest.skip("restic is not installed, or this is not root")
-    found = Site(folder)
+    found = Site(folder, settings)
     monkeypatch.setattr(
         backup, "command", lambda opts, member, asked: stream_command(found.member, asked)
     )

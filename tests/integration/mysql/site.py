@@ -26,7 +26,7 @@ _IDENTIFIED = f"IDENTIFIED VIA ed25519 USING PASSWORD('{PASSWORD}') REQUIRE SSL"
 class Site:
     """A member, and a repository beside it that reaches it by TCP alone."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: str = "") -> None:
         self.folder = folder
         self.port = ports.free()
         self.tls = folder / "tls"
@@ -37,6 +37,7 @@ class Site:
                 f"ssl-cert = {self.tls}/server.crt",
                 f"ssl-key = {self.tls}/server.key",
                 "plugin-load-add = auth_ed25519",
+                settings,
             )
         )
         self.member = Member(folder / "m1", port=self.port, more=more).install().start()
@@ -114,7 +115,10 @@ class Site:
         )
 
     def beat(self) -> None:
-        self.member.run("REPLACE INTO dbops.heartbeat VALUES (1, 'm1', UTC_TIMESTAMP(6), 1)")
+        self.member.run(
+            "SET SESSION time_zone = '+00:00'",
+            "REPLACE INTO dbops.heartbeat VALUES (1, 'm1', UTC_TIMESTAMP(6), 1)",
+        )
 
     def take(self, kind: Kind = "full", automatic: bool = False) -> Manifest:
         assert ENGINE.take_backup is not None
