@@ -63,6 +63,10 @@ initialized:
   description: Whether O(data_dir) holds a database.
   type: bool
   returned: always
+unfinished:
+  description: Whether a restore into O(data_dir) did not end, so that nothing may start it.
+  type: bool
+  returned: always
 running:
   description: Whether the process of the server is alive.
   type: bool
@@ -212,6 +216,7 @@ def gather(module: AnsibleModule) -> dict[str, Any]:
         **NOTHING,
         "installed": os.access(ALL[module.params["flavor"]].server, os.X_OK),
         "initialized": os.path.isdir(os.path.join(data_dir, "mysql")),
+        "unfinished": os.path.exists(f"{data_dir}.unfinished"),
         "running": alive(module.params["pid_file"], data_dir),
         "replica": os.path.exists(os.path.join(data_dir, "master.info")),
         "signal": signal,

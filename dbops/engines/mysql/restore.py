@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from dbops import files
 from dbops.contract import Progress, RestoreRequest
 from dbops.engines.mysql import destination, flavor, options, private_server, recovery, refill
 from dbops.engines.mysql.destination import Work
@@ -18,10 +19,12 @@ from dbops.engines.mysql.options import Options
 from dbops.repository import catalogue
 from dbops.restore import plan, serving
 from dbops.restore.inplace import DataDir, InPlace
-from dbops.runner import Command, Plan, watched
+from dbops.runner import Action, Command, Plan, watched
 from dbops.targets import Target
 
 _FETCHED_TO = ".restore"
+UNFINISHED = ".unfinished"
+"""Ends the name of the file beside a data directory that no unit and no play starts."""
 _PROGRAMS = ("mariadbd", "mysqld")
 _OWN = ("ibdata1", "mysql", "backup-my.cnf", "aria_log_control")
 
@@ -59,6 +62,11 @@ class _Member:
         """Where the binary log is brought, and the servers of a restore run."""
         return self.data_dir.with_name(self.data_dir.name + _FETCHED_TO)
 
+    @property
+    def mark(self) -> Path:
+        """What says that the data directory is not whole."""
+        return self.data_dir.with_name(self.data_dir.name + UNFINISHED)
+
     def in_place(self) -> InPlace[Work]:
         opts = self.opts
         return InPlace(
@@ -85,7 +93,7 @@ class _Member:
         )
 
     def foreign(self) -> str | None:
-        if any((self.data_dir / name).exists() for name in _OWN):
+        if self.mark.exists() or any((self.data_dir / name).exists() for name in _OWN):
             return None
         return f"holds files and is not a {flavor.named(self.opts.flavor).title} data directory"
 
@@ -109,7 +117,14 @@ class _Member:
     def fill(self, work: Work, kept: str) -> Plan:
         names = ", ".join(entry.backup_id for entry in work.way.entries)
         title = f"restore {names} to {self.data_dir} and prepare it ({kept})"
-        return (watched(title, partial(self.put_back, work)),)
+        words = f"A restore of {names} did not end, or is running: nothing starts this data.\n"
+        return (
+            Action(
+                f"note in {self.mark} that nothing may start it yet",
+                partial(files.write, self.mark, words, shared=True),
+            ),
+            watched(title, partial(self.put_back, work)),
+        )
 
     def put_back(self, work: Work, tell: Progress) -> None:
         place, limit = recovery.place(self.opts, work), self.opts.restore_time_limit_seconds
@@ -119,9 +134,10 @@ class _Member:
         service = self.opts.service
         title = f"replay the binary log to {work.way.words} in a server of its own, and verify it"
         replay = watched(title, partial(recovery.replayed, self.opts, work, kept))
+        whole = Action(f"remove {self.mark}", partial(self.mark.unlink, missing_ok=True))
         if service is None:
-            return (replay,)
-        return (replay, Command(("systemctl", "start", service), title="start the service"))
+            return (replay, whole)
+        return (replay, whole, Command(("systemctl", "start", service), title="start the service"))
 
 
 def fetch(work: Work, tell: Progress) -> None:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dbops.engines.mysql import checks_member, client, private_server, replay, volatile
+from dbops import runner
+from dbops.contract import RestoreRequest
+from dbops.engines.mysql import (
+    ENGINE,
+    checks_member,
+    client,
+    private_server,
+    replay,
+    restore,
+    volatile,
+)
 from dbops.engines.mysql.volatile import Place
 from dbops.errors import VerificationFailed
 from dbops.runner import check
@@ -152,3 +163,28 @@ def test_a_database_that_is_left_out_of_the_log_is_named(programs: None, folder:
     member.stop()
     assert not found.ok
     assert found.detail == "Binlog_Ignore_DB = left"
+
+
+def test_nothing_starts_what_a_restore_left_half_way(site: Site) -> None:
+    """The unit asserts that the mark is not there; a second restore takes it away."""
+    mark = site.member.data.with_name(site.member.data.name + restore.UNFINISHED)
+    site.member.run(*_MAKE)
+    with site.following():
+        manifest = site.take()
+        site.member.run(
+            "ALTER TABLE d.mem ENGINE = InnoDB",
+            "UPDATE d.mem SET b = 'x' WHERE a = 1",
+            "FLUSH BINARY LOGS",
+        )
+        site.take("log")
+    with pytest.raises(VerificationFailed, match="ended before its point"):
+        site.restore()
+    assert "did not end" in mark.read_text()
+    shutil.rmtree(site.member.data / "mysql")  # as if it had ended while files were put back
+    assert ENGINE.plan_restore is not None
+    site.member.stop()
+    runner.run(
+        ENGINE.plan_restore(site.restored, RestoreRequest(name=f"dbops_{manifest.backup_id}")),
+        on_line=lambda line: None,
+    )
+    assert not mark.exists()
