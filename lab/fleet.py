@@ -253,9 +253,10 @@ def _package_folder(release: str, host: str) -> Path:
         folder = machine.CACHE / "apt" / release / f"{host}-{number}"
         if str(folder) not in taken:
             for part in ("archives", "lists"):
-                if not (folder / part).exists():
-                    (folder / part / "partial").mkdir(parents=True)
-                    os.utime(folder / part, (0, 0))  # apt's module takes a new one for fresh lists
+                (folder / part / "partial").mkdir(parents=True, exist_ok=True)
+            # New, or emptied by the host before: apt's module would take it for fresh lists.
+            if not any((folder / "lists").glob("*Release")):
+                os.utime(folder / "lists", (0, 0))
             return folder
     raise LabError(f"twenty labs already use a package cache for {host}.")
 

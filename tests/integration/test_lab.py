@@ -44,3 +44,12 @@ def test_a_host_that_is_off_keeps_its_own(two: tuple[Lab, ...]) -> None:
     faults.kill(two[0], "twin")
     fleet.up(two[1])
     assert not _folders(two[0]) & _folders(two[1])
+
+
+def test_lists_that_a_host_threw_away_are_not_fresh_to_the_next(two: tuple[Lab, ...]) -> None:
+    """Ansible's apt would not fetch them again, and find no package."""
+    fleet.up(two[0])
+    fleet.inside(two[0], "twin", "sh", "-c", "rm -rf /var/lib/apt/lists/*")
+    fleet.down(two[0])
+    fleet.up(two[1])
+    assert fleet.inside(two[1], "twin", "stat", "-c", "%Y", "/var/lib/apt/lists").strip() == "0"
