@@ -1,4 +1,4 @@
-"""A dry run on hosts that have nothing yet, not even package lists, tells all and does nothing."""
+"""Hosts that have nothing yet, not even package lists: a dry run tells all, a play fetches them."""
 
 from __future__ import annotations
 
@@ -54,3 +54,12 @@ def test_a_dry_run_on_bare_hosts_says_what_it_would_do(bare: Site) -> None:
     assert {f"dbops : Install the packages on {host}" for host in bare.hosts} <= set(play.changes)
     assert state.changes(before, {host: state.files(bare, host) for host in bare.hosts}) == []
     assert {host: bare.root(host, _PACKAGES) for host in bare.hosts} == packages
+
+
+@pytest.mark.parametrize("bare", ["redis"], indirect=True)
+def test_a_play_fetches_lists_that_an_image_was_made_without(bare: Site) -> None:
+    """They were removed a moment ago: to Ansible's apt their folder looks fresh."""
+    host = bare.members[0]
+    assert bare.root(host, "ls -A /var/lib/apt/lists") == ""
+    bare.run_play("provision")
+    assert "redis-server" in bare.root(host, "dpkg-query -W redis-server")
