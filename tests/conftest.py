@@ -16,7 +16,7 @@ from dbops import engines, targets
 from dbops.targets import Target
 from tests.contract import fake_engine
 
-_BY_DIRECTORY = ("unit", "contract", "integration", "e2e", "attacks", "controller")
+_BY_DIRECTORY = ("unit", "contract", "integration", "e2e", "attacks", "controller", "mirror")
 
 WriteTarget = Callable[..., Target]
 

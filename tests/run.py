@@ -171,6 +171,7 @@ def _lanes(arguments: argparse.Namespace) -> Iterator[list[Part]]:
     if arguments.all:
         yield [_pytest("attacks", "tests/attacks")]
         yield [_pytest("controller", "tests/controller")]
+        yield [_pytest("mirror", "tests/mirror")]
     if not chosen:
         yield from everything()
 
@@ -180,7 +181,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.run", description=__doc__)
     parser.add_argument("--engine", action="append", choices=engines.NAMES, dest="engines")
     parser.add_argument("--release", choices=images.RELEASES)
-    parser.add_argument("--all", action="store_true", help="every engine, attacks, controller")
+    parser.add_argument("--all", action="store_true", help="every engine and what none has")
     arguments = parser.parse_args()
     LOGS.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()

@@ -12,7 +12,11 @@ import yaml
 ROOT = Path(__file__).parents[2]
 ROLES = tuple(sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir()))
 PLAYS = tuple(
-    sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml") if path.stem != "site")
+    sorted(
+        path.stem
+        for path in (ROOT / "playbooks").glob("*.yml")
+        if path.stem not in ("site", "mirror")  # not about a cluster's hosts: no verb
+    )
 )
 _BLOCKS = ("block", "rescue", "always")
 _NOT_MODULES = frozenset(

@@ -1,0 +1,1 @@
+"""A signed apt repository and a folder of wheels, for the modules that make a mirror."""

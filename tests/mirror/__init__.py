@@ -1,0 +1,1 @@
+"""A mirror of packages on hosts of its own."""
