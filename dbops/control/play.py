@@ -111,7 +111,8 @@ def run(request: Request, tell: Callable[[str], None]) -> Outcome:
     if not listener.outcome.hosts:
         raise ConfigError(
             f"Playbook {request.verb!r} met no host: see that {request.inventory} has the group "
-            "'dbops' and that --limit leaves some of it."
+            "that it plays on ('dbops', and 'mirrors' for mirror) and that --limit leaves some of "
+            "it."
         )
     return listener.outcome
 
