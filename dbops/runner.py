@@ -493,11 +493,13 @@ def explain(command: Command, done: Completed) -> str:
 def reason(text: str) -> str:
     """Return the line of ``text`` that says why a command failed.
 
-    It is the first that is marked as an error: what comes after tells how the command cleaned up.
-    Without one it is the last; empty for no text.
+    It is the first of dbops itself, else the first that is marked as an error: what comes after
+    tells how the command cleaned up. Without one it is the last; empty for no text.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return next((line for line in lines if _ERROR.search(line)), lines[-1] if lines else "")
+    marked = [line for line in lines if _ERROR.search(line)]
+    own = [line for line in lines if line.startswith("dbops: ")]
+    return next(iter([*own, *marked, *lines[-1:]]), "")
 
 
 def run(

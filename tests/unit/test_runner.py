@@ -56,6 +56,21 @@ def test_failure_is_one_line_with_the_last_words() -> None:
     assert str(caught.value) == "/bin/sh failed with exit status 9: bad ********"
 
 
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("", ""),
+        ("one\n two \n\n", "two"),
+        ('x: error: "y" is not empty\nx: removing "z"', 'x: error: "y" is not empty'),
+        ("restic: Fatal: no room\nx: 2 errors", "restic: Fatal: no room"),
+        ("ERROR 1064 (42000) at line 3: near ''\ndbops: half a dump", "dbops: half a dump"),
+        ("without errors so far\nthe last", "the last"),
+    ],
+)
+def test_the_reason_is_the_error_and_not_what_comes_after(said: str, why: str) -> None:
+    assert runner.reason(said) == why
+
+
 def test_absent_program_and_account() -> None:
     with pytest.raises(ConfigError, match="not installed"):
         runner.capture(Command(("/no/such/program",)))

@@ -28,10 +28,10 @@ _KEPT = "programs"
 _PACKET = "1073741824"
 _TITLE = "loading the dump"
 _GATE = "from dbops.engines.mysql import former; raise SystemExit(former.main())"
-# The client, given half a dump, has words of its own: these come after them.
+# The client, given half a dump, has words of its own: these go before them.
 _JUDGED = (
     '; found=("${PIPESTATUS[@]}"); for one in "${found[@]}"; do '
-    f"(( one != {former.STATUS} )) || {{ echo '{former.WORDS}' >&2; exit 1; }}; done; "
+    f"(( one != {former.STATUS} )) || {{ echo 'dbops: {former.WORDS}' >&2; exit 1; }}; done; "
     'for one in "${found[@]}"; do (( one == 0 )) || exit "$one"; done'
 )
 _UNPACK = "/usr/bin/zstd --quiet --decompress --stdout"
