@@ -5,6 +5,8 @@ For pgBackRest's repository see ``tests/e2e/pgbackrest``.
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.e2e.hosts import Site
@@ -40,8 +42,17 @@ def address(site: Site, reader: str) -> str:
 def restic(site: Site, reader: str, words: str) -> str:
     """Return what restic says on a reader, as root there and without dbops in between.
 
-    It tries a refused write again for minutes, and tells of each attempt: the first will do.
+    It tries a refused write again for minutes, and tells of each attempt: the first will do. It is
+    asked again while the minute's log backup has the repository locked, which is no answer.
     """
+    deadline = time.monotonic() + 60
+    while "already locked" in (said := _restic(site, reader, words)):
+        assert time.monotonic() < deadline, said
+        time.sleep(0.5)
+    return said
+
+
+def _restic(site: Site, reader: str, words: str) -> str:
     there = address(site, reader)
     key = f"/etc/dbops/secrets/{site.engine}-{site.cluster}-repository.key"
     return site.root(
