@@ -41,6 +41,19 @@ def known_host(host: Mapping[str, Any], variable: str) -> str:
     return f"{host['ansible_host']} {key}\n" if key else ""
 
 
+def known_hosts(hosts: list[Mapping[str, Any]], variable: str, former: Mapping[str, Any]) -> str:
+    """Return a list of known hosts, one line for each of ``hosts`` with a key.
+
+    One that this run did not ask, or could not reach, keeps its line of ``former``, the file as
+    slurp read it.
+    """
+    text = base64.b64decode((former or {}).get("content") or "").decode("utf-8", "replace")
+    kept = {line.split(" ")[0]: f"{line}\n" for line in text.split("\n") if line}
+    return "".join(
+        known_host(host, variable) or kept.get(host["ansible_host"], "") for host in hosts
+    )
+
+
 def readers(results: list[dict[str, Any]], former: Mapping[str, Any], host: str) -> str:
     """Return the file of keys that may read a repository, one line for each reader with a key.
 
@@ -74,5 +87,6 @@ class FilterModule:
         return {
             "dbops_public_key": public_key,
             "dbops_known_host": known_host,
+            "dbops_known_hosts": known_hosts,
             "dbops_readers": readers,
         }

@@ -60,6 +60,17 @@ def test_a_known_host_is_its_address_and_its_key() -> None:
     assert keys.known_host({**host, "read": {}}, "read") == ""
 
 
+def test_who_was_not_asked_stays_known_and_who_left_does_not() -> None:
+    asked = {"inventory_hostname": "a", "ansible_host": "10.0.0.1", "read": slurped(f"{KEY} x\n")}
+    down = {"inventory_hostname": "b", "ansible_host": "10.0.0.2"}
+    new = {"inventory_hostname": "c", "ansible_host": "10.0.0.3"}
+    lines = (f"10.0.0.{n} {EVIL}\n" for n in (1, 2, 4))
+    former = slurped("".join(lines))
+    found = keys.known_hosts([asked, down, new], "read", former)
+    assert found == f"10.0.0.1 {KEY}\n10.0.0.2 {EVIL}\n"
+    assert keys.known_hosts([asked, down], "read", {"msg": "file not found"}) == f"10.0.0.1 {KEY}\n"
+
+
 def test_readers_are_those_that_are_meant_and_who_is_down_keeps_its_line() -> None:
     former = slurped(
         f"# BEGIN mysql flights\nrestrict {KEY} b\nrestrict {EVIL} gone\nrestrict {KEY} c\n"
