@@ -64,7 +64,7 @@ def _pack(module: AnsibleModule) -> tuple[bool, str]:
     """Write the bundle unless it is there; return whether that was needed, and its checksum."""
     home = module.params["home"]
     files = _held(Repository.of(Here(module), module.params))
-    path = os.path.join(home, "work", "bundle.tar")
+    path = os.path.join(home, "build", "bundle.tar")
     wanted = bundle.would_be(files)
     if os.path.exists(path) and digest(path) == wanted:
         return False, wanted
@@ -77,7 +77,7 @@ def _unpack(module: AnsibleModule) -> tuple[bool, str]:
     """Take the bundle apart unless that was done; return whether it was needed."""
     home, wanted = module.params["home"], module.params["sha256"].strip().lower()
     path = os.path.join(home, "incoming", "bundle.tar")
-    done, new = os.path.join(home, "work", "bundle"), os.path.join(home, "work", "bundle.new")
+    done, new = os.path.join(home, "build", "bundle"), os.path.join(home, "build", "bundle.new")
     if _noted(done) == wanted:
         return False, wanted
     if module.check_mode and not os.path.exists(path):

@@ -79,7 +79,7 @@ class Mirror:
         """Return the named files of a kind, paths by names; a bundle's come last."""
         folder = os.path.join(self.home, "incoming", kind)
         named = {name: os.path.join(folder, name) for name in self.given[kind]}
-        packed = os.path.join(self.home, "work", "bundle", kind)
+        packed = os.path.join(self.home, "build", "bundle", kind)
         return {**(_files(packed) if self.given["bundle"] else {}), **named}
 
     def packages(self) -> dict[str, Package]:
@@ -123,7 +123,7 @@ class Mirror:
             os.unlink(os.path.join(self._shelf, name))
         for name, path in self._sources("wheels").items():
             if shelved.get(name) != wanted[name]:
-                partial = os.path.join(self.home, "work", "wheel.partial")
+                partial = os.path.join(self.home, "build", "wheel.partial")
                 shutil.copyfile(path, partial)
                 os.chmod(partial, 0o644)
                 os.replace(partial, os.path.join(self._shelf, name))
